@@ -1,0 +1,81 @@
+# The one task file, for people and for CI.  `make demo` and `make test` do everything.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMPS := .make
+CARGO := cargo
+CARGO_MANIFEST := protocols/Cargo.toml
+RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -name 'Cargo.toml') \
+	protocols/Cargo.toml protocols/Cargo.lock
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check format lint types imports stubs licences wire rust-test wheel \
+	bench campaign clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMPS)/venv: pyproject.toml constraints.txt
+	@mkdir -p $(STAMPS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python tests/install_dependencies.py --constraint constraints.txt
+	touch $@
+
+# A development install: Python sources are used where they lie, the extension is built in place.
+$(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(BIN):$$PATH $(BIN)/maturin develop --release --skip-install --locked
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . 
+	touch $@
+
+setup: $(STAMPS)/build  ## virtual environment, dependencies, build
+
+demo: setup  ## set up, then run one whole exchange between two processes over TLS
+	$(BIN)/psishare demo
+
+test: setup rust-test  ## set up, then pass all tests
+	$(BIN)/python -m pytest
+
+rust-test: setup
+	$(CARGO) test --quiet --locked --release --manifest-path $(CARGO_MANIFEST) --package psishare-psi
+
+check: setup format lint types imports stubs licences wire  ## format, lint, types, import rules, stubs, licences
+
+format:
+	$(BIN)/ruff format --check .
+	$(CARGO) fmt --manifest-path $(CARGO_MANIFEST) --all --check
+
+lint:
+	$(BIN)/ruff check .
+	$(CARGO) clippy --quiet --locked --release --manifest-path $(CARGO_MANIFEST) --workspace --all-targets -- -D warnings
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+stubs:
+	$(BIN)/python -m mypy.stubtest psishare._native --ignore-disjoint-bases
+
+licences:
+	$(BIN)/python tests/licences.py
+
+wire:
+	$(BIN)/python tests/wire_is_current.py
+
+wheel: $(STAMPS)/venv  ## build the wheel into dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+bench: setup  ## measure against the peers, one command
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what was built
+	rm -rf $(VENV) $(STAMPS) dist protocols/target .hypothesis .mypy_cache .ruff_cache .pytest_cache
