@@ -25,12 +25,14 @@ class Signed(_message.Message):
     def __init__(self, document: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class LogHead(_message.Message):
-    __slots__ = ("checkpoint", "consistency")
+    __slots__ = ("checkpoint", "consistency", "since")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     checkpoint: bytes
     consistency: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, checkpoint: _Optional[bytes] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    since: int
+    def __init__(self, checkpoint: _Optional[bytes] = ..., consistency: _Optional[_Iterable[bytes]] = ..., since: _Optional[int] = ...) -> None: ...
 
 class HelloRequest(_message.Message):
     __slots__ = ("authority", "wire_versions")
@@ -167,16 +169,20 @@ class ReturnRequest(_message.Message):
     def __init__(self, exchange_id: _Optional[bytes] = ..., index: _Optional[int] = ..., transcript: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., batch: _Optional[bytes] = ...) -> None: ...
 
 class ReturnResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("pending",)
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    pending: bool
+    def __init__(self, pending: bool = ...) -> None: ...
 
 class CloseRequest(_message.Message):
-    __slots__ = ("exchange_id", "receipt")
+    __slots__ = ("exchange_id", "receipt", "known_tree_size")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
     receipt: Signed
-    def __init__(self, exchange_id: _Optional[bytes] = ..., receipt: _Optional[_Union[Signed, _Mapping]] = ...) -> None: ...
+    known_tree_size: int
+    def __init__(self, exchange_id: _Optional[bytes] = ..., receipt: _Optional[_Union[Signed, _Mapping]] = ..., known_tree_size: _Optional[int] = ...) -> None: ...
 
 class CloseResponse(_message.Message):
     __slots__ = ("countersignature", "closed_entry", "closed_index", "inclusion", "head")
