@@ -1,0 +1,436 @@
+"""The budget: rows and exchanges spent under each mandate, kept in ``state.db``.
+
+What is reserved counts as used for everyone else; what is charged is never given back. Every change
+is durable before it returns, and atomic among the threads and processes of one host.
+Source: protocols/specs/mandate.md, section 8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from psishare.errors import AuditError, AuthorisationError, ConfigError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from psishare.mandates.mandate import Mandate
+
+SCHEMA_VERSION: Final = 1
+BUSY_TIMEOUT_S: Final = 30.0
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+_VERSION_TABLE = """
+CREATE TABLE IF NOT EXISTS budget_schema (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    version INTEGER NOT NULL
+)
+"""
+_TABLES = (
+    """
+    CREATE TABLE budget_exchanges (
+        exchange_id BLOB PRIMARY KEY CHECK (length(exchange_id) = 32),
+        mandate_id TEXT NOT NULL,
+        authority TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        rows_offered INTEGER NOT NULL CHECK (rows_offered >= 0),
+        rows_charged INTEGER NOT NULL DEFAULT 0
+            CHECK (rows_charged BETWEEN 0 AND rows_offered),
+        frames INTEGER NOT NULL DEFAULT 0,
+        opened_at TEXT NOT NULL,
+        released INTEGER NOT NULL DEFAULT 0 CHECK (released IN (0, 1))
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX budget_by_mandate ON budget_exchanges (mandate_id)",
+    "CREATE INDEX budget_open ON budget_exchanges (opened_at) WHERE released = 0",
+    """
+    CREATE TABLE budget_frames (
+        exchange_id BLOB NOT NULL REFERENCES budget_exchanges,
+        frame INTEGER NOT NULL,
+        n_rows INTEGER NOT NULL CHECK (n_rows > 0),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        transcript BLOB NOT NULL CHECK (length(transcript) = 32),
+        signature BLOB NOT NULL,
+        PRIMARY KEY (exchange_id, frame)
+    ) WITHOUT ROWID
+    """,
+)
+_USAGE = """
+SELECT COALESCE(SUM(CASE released WHEN 1 THEN rows_charged ELSE rows_offered END), 0), COUNT(*)
+FROM budget_exchanges WHERE mandate_id = ?
+"""
+
+_MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+"""From each older schema version, the step to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What charging a frame came to.
+
+    Attributes:
+        repeated: the same frame had been charged before; nothing was charged now.
+    """
+
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is reserved or charged under a mandate."""
+
+    rows: int
+    exchanges: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastFrame:
+    """How far an exchange has been charged.
+
+    Attributes:
+        frames, rows: how many have been charged.
+        transcript: the requests' transcript after the last frame, 32 bytes; None before the first.
+        signature: the authority's signature over that frame; None before the first.
+    """
+
+    frames: int
+    rows: int
+    transcript: bytes | None
+    signature: bytes | None
+
+
+class Budget:
+    """The ledger of what was spent; safe to share among threads, one for each process.
+
+    Args:
+        path: ``state.db``; made, for its owner alone, where it is not there. Other rooms may keep
+            tables of their own in it.
+
+    Raises:
+        ConfigError: ``state_invalid``, not a state file; ``state_version``, of a newer psishare.
+        AuditError: ``state_write_failed``, the disk took no more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._translated():
+            # SQLite gives the files that it puts beside this one the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._database = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is reserved stays reserved."""
+        with self._lock:
+            self._database.close()
+
+    def reserve(
+        self, exchange_id: bytes, mandate: Mandate, *, rows: int, kind: str, opened_at: datetime
+    ) -> None:
+        """Reserve an exchange's offered rows under its mandate.
+
+        Args:
+            exchange_id: 32 bytes.
+            mandate: verified and checked; its id, authority and caps are used.
+            rows: what the exchange offers, 0 or more.
+            kind: the kind of the identifiers.
+            opened_at: with a time zone.
+
+        Raises:
+            AuthorisationError: ``exchange_repeated``, ``budget_rows_exhausted`` or
+                ``budget_exchanges_exhausted``; nothing is reserved.
+            AuditError: ``state_write_failed``; nothing is reserved.
+        """
+        with self._writing() as database:
+            if _exists(database, exchange_id):
+                raise _repeated()
+            used = Usage(*database.execute(_USAGE, (mandate.id,)).fetchone())
+            _require_rows(used, rows, mandate.max_rows_total)
+            _require_exchange(used, mandate.max_exchanges)
+            database.execute(
+                "INSERT INTO budget_exchanges"
+                " (exchange_id, mandate_id, authority, kind, rows_offered, opened_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (exchange_id, mandate.id, mandate.authority, kind, rows, _write_time(opened_at)),
+            )
+
+    def charge(  # noqa: PLR0917  one frame, in the order in which it is described
+        self,
+        exchange_id: bytes,
+        index: int,
+        rows: int,
+        digest: bytes,
+        transcript: bytes,
+        signature: bytes,
+    ) -> Charge:
+        """Commit a frame and charge its rows, durably, before it is evaluated.
+
+        Args:
+            exchange_id: 32 bytes, reserved before.
+            index: the frame's number; the next, or one that was charged.
+            rows: the frame's rows, 1 or more.
+            digest: the frame's digest, 32 bytes.
+            transcript: the transcript after this frame, 32 bytes.
+            signature: the authority's, over the frame.
+
+        Returns:
+            Whether the frame had been charged before.
+
+        Raises:
+            ProtocolError: ``exchange_unknown``, ``exchange_ended``, ``frame_changed``,
+                ``frame_out_of_order``, ``frame_empty`` or ``frame_over_offer``; nothing is charged.
+            AuditError: ``state_write_failed``; nothing is charged.
+        """
+        with self._writing() as database:
+            frames, left = _open_exchange(database, exchange_id)
+            known = database.execute(
+                "SELECT digest FROM budget_frames WHERE exchange_id = ? AND frame = ?",
+                (exchange_id, index),
+            ).fetchone()
+            if known is not None:
+                _require_same(known[0], digest, index)
+                return Charge(repeated=True)
+            _require_next(index, frames, rows, left)
+            database.execute(
+                "INSERT INTO budget_frames VALUES (?, ?, ?, ?, ?, ?)",
+                (exchange_id, index, rows, digest, transcript, signature),
+            )
+            database.execute(
+                "UPDATE budget_exchanges SET rows_charged = rows_charged + ?, frames = frames + 1"
+                " WHERE exchange_id = ?",
+                (rows, exchange_id),
+            )
+        return Charge(repeated=False)
+
+    def release(self, exchange_id: bytes) -> None:
+        """End an exchange: what it reserved and did not charge is free again.
+
+        Doing it twice, or for an exchange that was never reserved, changes nothing.
+
+        Raises:
+            AuditError: ``state_write_failed``; it stays reserved.
+        """
+        with self._writing() as database:
+            database.execute(
+                "UPDATE budget_exchanges SET released = 1 WHERE exchange_id = ?", (exchange_id,)
+            )
+
+    def open_exchanges(self, *, opened_before: datetime | None = None) -> tuple[bytes, ...]:
+        """Return the ids of the exchanges that have not ended, the oldest first.
+
+        Args:
+            opened_before: only those that were opened before this time, with a time zone.
+        """
+        limit = "9999" if opened_before is None else _write_time(opened_before)
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT exchange_id FROM budget_exchanges WHERE released = 0 AND opened_at < ?"
+                " ORDER BY opened_at, exchange_id",
+                (limit,),
+            ).fetchall()
+        return tuple(exchange_id for (exchange_id,) in found)
+
+    def cancel(self, exchange_id: bytes) -> None:
+        """Forget a reservation whose exchange was never opened and answered.
+
+        An exchange with a charged frame is released instead.
+
+        Raises:
+            AuditError: ``state_write_failed``; it stays reserved.
+        """
+        with self._writing() as database:
+            database.execute(
+                "DELETE FROM budget_exchanges WHERE exchange_id = ? AND frames = 0", (exchange_id,)
+            )
+            database.execute(
+                "UPDATE budget_exchanges SET released = 1 WHERE exchange_id = ?", (exchange_id,)
+            )
+
+    def usage(self, mandate_id: str) -> Usage:
+        """Return what is reserved or charged under a mandate now."""
+        with self._reading() as database:
+            return Usage(*database.execute(_USAGE, (mandate_id,)).fetchone())
+
+    def last_frame(self, exchange_id: bytes) -> LastFrame:
+        """Return how far an exchange has been charged; one never reserved, not at all."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT e.frames, e.rows_charged, f.transcript, f.signature"
+                " FROM budget_exchanges e LEFT JOIN budget_frames f"
+                " ON f.exchange_id = e.exchange_id AND f.frame = e.frames - 1"
+                " WHERE e.exchange_id = ?",
+                (exchange_id,),
+            ).fetchone()
+        return LastFrame(*found) if found else LastFrame(0, 0, None, None)
+
+    def _prepare(self) -> None:
+        with self._translated():
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA foreign_keys = ON")
+        with self._writing() as database:
+            database.execute(_VERSION_TABLE)
+            found = database.execute("SELECT version FROM budget_schema").fetchone()
+            if found is None:
+                for statement in _TABLES:
+                    database.execute(statement)
+                database.execute("INSERT INTO budget_schema VALUES (1, ?)", (SCHEMA_VERSION,))
+            else:
+                self._migrate(database, found[0])
+
+    def _migrate(self, database: sqlite3.Connection, version: int) -> None:
+        for step in range(version, SCHEMA_VERSION):
+            if step not in _MIGRATIONS:
+                raise self._other_version(version)
+            _MIGRATIONS[step](database)
+        if version > SCHEMA_VERSION:
+            raise self._other_version(version)
+        database.execute("UPDATE budget_schema SET version = ?", (SCHEMA_VERSION,))
+
+    def _other_version(self, version: int) -> ConfigError:
+        return ConfigError(
+            f"{self._path} has budget version {version}; this psishare reads {SCHEMA_VERSION}",
+            mend="Use the version of psishare that wrote it, or a newer one.",
+            reason="state_version",
+        )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Run one transaction that holds the write lock from its start."""
+        with self._lock, self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            yield self._database
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the database's and the system's errors into ours."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            self._refuse_write()
+        except OSError:
+            self._refuse_write()
+        except sqlite3.DatabaseError:
+            raise ConfigError(
+                f"{self._path} is not a state file of psishare, or is damaged",
+                mend="Restore it from a backup of the home folder.",
+                reason="state_invalid",
+            ) from None
+
+    def _refuse_write(self) -> NoReturn:
+        raise AuditError(
+            f"{self._path} could not be read or written; nothing was reserved or charged",
+            mend="See that the disk has room, that the folder is yours, and that no other process"
+            " holds the file.",
+            reason="state_write_failed",
+        ) from None
+
+
+def _write_time(time: datetime) -> str:
+    return time.astimezone(UTC).strftime(_TIME_FORMAT)
+
+
+def _exists(database: sqlite3.Connection, exchange_id: bytes) -> bool:
+    found = database.execute(
+        "SELECT 1 FROM budget_exchanges WHERE exchange_id = ?", (exchange_id,)
+    ).fetchone()
+    return found is not None
+
+
+def _open_exchange(database: sqlite3.Connection, exchange_id: bytes) -> tuple[int, int]:
+    """Return the frames charged and the rows left of an exchange that has not ended."""
+    found = database.execute(
+        "SELECT frames, rows_offered - rows_charged, released FROM budget_exchanges"
+        " WHERE exchange_id = ?",
+        (exchange_id,),
+    ).fetchone()
+    if found is None:
+        raise _unknown()
+    frames, left, released = found
+    if released:
+        raise _broken("exchange_ended", "a frame came for an exchange that has ended")
+    return frames, left
+
+
+def _require_rows(used: Usage, rows: int, max_rows_total: int) -> None:
+    if used.rows + rows > max_rows_total:
+        raise AuthorisationError(
+            f"{rows} rows are asked for; of the mandate's {max_rows_total},"
+            f" {max(0, max_rows_total - used.rows)} are left",
+            mend="Ask about fewer rows, or ask the issuer for another mandate.",
+            reason="budget_rows_exhausted",
+        )
+
+
+def _require_exchange(used: Usage, max_exchanges: int) -> None:
+    if used.exchanges >= max_exchanges:
+        raise AuthorisationError(
+            f"the mandate's {max_exchanges} exchanges have all been opened",
+            mend="Ask the issuer for another mandate.",
+            reason="budget_exchanges_exhausted",
+        )
+
+
+def _require_same(known: bytes, digest: bytes, index: int) -> None:
+    if known != digest:
+        raise _broken("frame_changed", f"frame {index} came again with other contents")
+
+
+def _require_next(index: int, frames: int, rows: int, left: int) -> None:
+    if index != frames:
+        raise _broken("frame_out_of_order", f"frame {index} came where frame {frames} is due")
+    if rows < 1:
+        raise _broken("frame_empty", f"frame {index} holds no rows")
+    if rows > left:
+        raise _broken(
+            "frame_over_offer", f"frame {index} holds {rows} rows; {left} of the offer are left"
+        )
+
+
+def _broken(reason: str, message: str) -> ProtocolError:
+    return ProtocolError(
+        message, mend="Start a new exchange; the peer's software is at fault.", reason=reason
+    )
+
+
+def _unknown() -> ProtocolError:
+    return _broken("exchange_unknown", "no exchange of this id has been opened")
+
+
+def _repeated() -> AuthorisationError:
+    return AuthorisationError(
+        "an exchange with this id has been offered before",
+        mend="Make a new offer; its nonce makes a new id.",
+        reason="exchange_repeated",
+    )

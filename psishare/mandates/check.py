@@ -1,0 +1,193 @@
+"""Whether a mandate covers what is asked for: pure functions, the first rule that fails.
+
+The order of the rules is the order of the reasons (protocols/specs/mandate.md, section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from psishare.errors import AuthorisationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psishare.mandates.mandate import Mandate
+
+CLOCK_TOLERANCE_S = 300
+DELIVERY_PROTOCOL = "oprf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """An exchange that is asked for.
+
+    Attributes:
+        authority, platform: party ids of who asks and who is asked.
+        protocol: ``oprf``, ``ecdh`` or ``openmined``.
+        dataset: the platform's name for the set, or None where it has none.
+        kind: the kind of the identifiers.
+        output: ``matches``, ``count`` or ``both``.
+        rows: distinct identifiers that are asked about.
+    """
+
+    authority: str
+    platform: str
+    protocol: str
+    dataset: str | None
+    kind: str
+    output: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A dataset's encoded set that is asked for.
+
+    Attributes:
+        authority, platform: party ids of who asks and who delivers.
+        dataset, kind: the dataset and the kind of its identifiers.
+        newer: whether it replaces one that the authority has had under this mandate.
+    """
+
+    authority: str
+    platform: str
+    dataset: str
+    kind: str
+    newer: bool
+
+
+class _Rule(NamedTuple):
+    passes: bool
+    reason: str
+    message: str
+
+
+def check_mandate(
+    mandate: Mandate,
+    request: Request,
+    *,
+    now: datetime,
+    clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+) -> None:
+    """Check that a verified mandate covers an exchange.
+
+    Args:
+        mandate: verified by ``verify_envelope``.
+        request: what is asked for.
+        now: the platform's clock, with a time zone.
+        clock_tolerance_s: by how much clocks may differ at both ends of the validity.
+
+    Raises:
+        AuthorisationError: the first rule that fails, as its reason.
+    """
+    _require(_addressees(mandate, request))
+    _require(_subject(mandate, request.dataset, request.kind))
+    _require(_learning(mandate, request.output))
+    _require(_protocol(mandate, request.protocol))
+    _require(_validity(mandate, now, timedelta(seconds=clock_tolerance_s)))
+    _require(_rows(mandate, request.rows))
+
+
+def check_delivery(
+    mandate: Mandate,
+    delivery: Delivery,
+    *,
+    now: datetime,
+    clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+) -> None:
+    """Check that a verified mandate covers the delivery of a dataset.
+
+    Raises:
+        AuthorisationError: the first rule that fails, as its reason.
+    """
+    _require(_addressees(mandate, delivery))
+    _require(_subject(mandate, delivery.dataset, delivery.kind))
+    _require(_protocol(mandate, DELIVERY_PROTOCOL))
+    _require(_validity(mandate, now, timedelta(seconds=clock_tolerance_s)))
+    _require(_standing(mandate, delivery))
+
+
+def _require(rules: Iterator[_Rule]) -> None:
+    for rule in rules:
+        if not rule.passes:
+            raise AuthorisationError(
+                rule.message,
+                mend="Ask the issuer for a mandate that covers it, or ask for what this one covers.",
+                reason=rule.reason,
+            )
+
+
+def _addressees(mandate: Mandate, asked: Request | Delivery) -> Iterator[_Rule]:
+    yield _Rule(
+        asked.authority == mandate.authority,
+        "mandate_other_authority",
+        f"the mandate is for another authority than {asked.authority}",
+    )
+    yield _Rule(
+        asked.platform == mandate.platform,
+        "mandate_other_platform",
+        f"the mandate is addressed to another platform than {asked.platform}",
+    )
+
+
+def _subject(mandate: Mandate, dataset: str | None, kind: str) -> Iterator[_Rule]:
+    yield _Rule(
+        not mandate.datasets or dataset in mandate.datasets,
+        "mandate_other_dataset",
+        "the mandate does not name this dataset",
+    )
+    yield _Rule(
+        kind in mandate.kinds,
+        "mandate_other_kind",
+        f"the mandate allows {', '.join(mandate.kinds)}, not this kind",
+    )
+
+
+def _learning(mandate: Mandate, output: str) -> Iterator[_Rule]:
+    yield _Rule(
+        output in mandate.outputs,
+        "mandate_other_output",
+        f"the mandate allows the output {', '.join(mandate.outputs)}, not the one asked for",
+    )
+
+
+def _protocol(mandate: Mandate, protocol: str) -> Iterator[_Rule]:
+    yield _Rule(
+        protocol in mandate.protocols,
+        "mandate_other_protocol",
+        f"the mandate allows the protocol {', '.join(mandate.protocols)}, not the one asked for",
+    )
+
+
+def _validity(mandate: Mandate, now: datetime, tolerance: timedelta) -> Iterator[_Rule]:
+    # The tolerance is taken from now and not added to the mandate's times, which may lie at the
+    # very end of the calendar.
+    yield _Rule(
+        now + tolerance >= mandate.not_before,
+        "mandate_not_yet_valid",
+        f"the mandate is valid from {mandate.not_before:%Y-%m-%dT%H:%M:%SZ} on",
+    )
+    yield _Rule(
+        now - tolerance <= mandate.not_after,
+        "mandate_expired",
+        f"the mandate expired at {mandate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
+def _rows(mandate: Mandate, rows: int) -> Iterator[_Rule]:
+    yield _Rule(
+        rows <= mandate.max_rows_per_exchange,
+        "mandate_over_rows",
+        f"{rows} rows are asked for; the mandate allows {mandate.max_rows_per_exchange} an exchange",
+    )
+
+
+def _standing(mandate: Mandate, delivery: Delivery) -> Iterator[_Rule]:
+    yield _Rule(
+        mandate.standing or not delivery.newer,
+        "mandate_not_standing",
+        "the mandate is not standing: it covers no newer version of the dataset",
+    )

@@ -1,0 +1,119 @@
+"""Drafting: a new mandate from what a person states, with an id of its own."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import ValidationError
+
+from psishare.errors import InputError
+from psishare.mandates.mandate import (
+    MANDATE_VERSION,
+    Mandate,
+    Protocol,
+    wrong_fields,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from psishare.mandates.case_reference import CaseReference
+
+ALL_PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+
+
+def draft(
+    *,
+    issuer: str,
+    validator: str,
+    validator_role: str,
+    authority: str,
+    platform: str,
+    kinds: Iterable[str],
+    outputs: Iterable[str],
+    max_rows_per_exchange: int,
+    max_rows_total: int,
+    max_exchanges: int,
+    jurisdiction: str,
+    legal_basis: str,
+    purpose: str,
+    case: CaseReference,
+    not_before: datetime,
+    not_after: datetime,
+    now: datetime,
+    datasets: Iterable[str] = (),
+    protocols: Iterable[str] = ALL_PROTOCOLS,
+    standing: bool = False,
+    necessity: str | None = None,
+    attachment_sha256: str | None = None,
+    retention_until: datetime | None = None,
+    court_sealing_key: bytes | None = None,
+) -> Mandate:
+    """Draft a mandate; times are cut to whole seconds, lists are sorted.
+
+    Every keyword is the field of that name in protocols/specs/mandate.md, section 2, but for ``case``,
+    of which only the commitment enters the mandate, and ``now``, the time of drafting. Times need a
+    time zone; ``court_sealing_key`` is 1,216 bytes.
+
+    Raises:
+        InputError: ``mandate_invalid``, a field is not what protocols/specs/mandate.md allows.
+            Names the field.
+    """
+    if issuer == validator:
+        raise _invalid("the validator must be another party than the issuer")
+    try:
+        return Mandate.model_validate(
+            {
+                "version": MANDATE_VERSION,
+                "id": uuid.uuid4().hex,
+                "issuer": issuer,
+                "validator": validator,
+                "validator_role": validator_role,
+                "authority": authority,
+                "platform": platform,
+                "datasets": _sorted_set(datasets),
+                "kinds": _sorted_set(kinds),
+                "outputs": _sorted_set(outputs),
+                "protocols": _sorted_set(protocols),
+                "max_rows_per_exchange": max_rows_per_exchange,
+                "max_rows_total": max_rows_total,
+                "max_exchanges": max_exchanges,
+                "standing": standing,
+                "jurisdiction": jurisdiction,
+                "legal_basis": legal_basis,
+                "purpose": purpose,
+                "necessity": necessity,
+                "case_commitment": case.commitment.hex(),
+                "attachment_sha256": attachment_sha256,
+                "created": _whole_second(now),
+                "not_before": _whole_second(not_before),
+                "not_after": _whole_second(not_after),
+                "retention_until": retention_until and _whole_second(retention_until),
+                "court_sealing_key": court_sealing_key,
+                "input_commitment": None,
+                "sealed_request": None,
+                "emergency": None,
+                "delayed_notification": None,
+                "supersedes": None,
+            }
+        )
+    except ValidationError as error:
+        raise _invalid(f"not a mandate: {', '.join(wrong_fields(error))}") from None
+
+
+def _sorted_set(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _whole_second(time: datetime) -> datetime:
+    return time.replace(microsecond=0)
+
+
+def _invalid(message: str) -> InputError:
+    return InputError(
+        message,
+        mend="Correct it; protocols/specs/mandate.md says what each field may hold.",
+        reason="mandate_invalid",
+    )

@@ -1,0 +1,246 @@
+"""The envelope: a mandate with its signatures (DSSE), and their verification.
+
+DSSE does not authenticate key ids and its threshold counts them, so the verifier computes key ids
+from the keys that it trusts, and wants one signature of the issuer's key and one of the validator's,
+two distinct keys. Source: protocols/specs/mandate.md, sections 4 and 5.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import Error as SecuresystemslibError
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]  # public, but not in __all__
+
+from psishare.errors import AuthorisationError, VerificationError
+from psishare.keys import canonical
+from psishare.keys.signer import verify_ed25519
+from psishare.mandates.mandate import MAX_BYTES, Mandate, malformed, parse_mandate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psishare.keys.signer import Signer
+
+PAYLOAD_TYPE = "application/vnd.psishare.mandate.v1+json"
+MAX_SIGNATURES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """The raw Ed25519 keys, 32 bytes each, of the parties that a platform trusts, role by role."""
+
+    issuers: Mapping[str, bytes]
+    validators: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMandate:
+    """A mandate whose issuer and validator have signed it, with its two digests of 32 bytes."""
+
+    mandate: Mandate
+    payload_sha256: bytes
+    envelope_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Whose signature slots of an envelope are taken, before anything is verified."""
+
+    mandate: Mandate
+    key_ids: tuple[str, ...]
+
+
+def key_id(public_key: bytes) -> str:
+    """Return the id of a raw Ed25519 public key: its SHA-256 in lower-case hexadecimal."""
+    return hashlib.sha256(public_key).hexdigest()
+
+
+def new_envelope(mandate: Mandate) -> bytes:
+    """Return an envelope that nobody has signed yet."""
+    return _serialise(Envelope(mandate.document(), PAYLOAD_TYPE, {}))
+
+
+def read_envelope(data: bytes) -> SignedBy:
+    """Parse an envelope without verifying a signature: for showing, never for deciding.
+
+    Raises:
+        AuthorisationError: the envelope or the mandate in it is malformed.
+    """
+    envelope = _parse(data)
+    return SignedBy(parse_mandate(envelope.payload), tuple(envelope.signatures))
+
+
+def sign_envelope(data: bytes, signer: Signer, *, party: str) -> bytes:
+    """Add a party's signature to an envelope; a party that has signed changes nothing.
+
+    Args:
+        data: an envelope.
+        signer: the party's Ed25519 log key.
+        party: the id of the party that signs; the mandate names it as issuer or validator.
+
+    Raises:
+        AuthorisationError: malformed; ``mandate_signer_not_named``, the mandate does not name the
+            party; ``mandate_signature_unknown``, others have signed already.
+    """
+    envelope = _parse(data)
+    mandate = parse_mandate(envelope.payload)
+    if party not in {mandate.issuer, mandate.validator}:
+        raise AuthorisationError(
+            f"the mandate names {party} neither as issuer nor as validator",
+            mend="Sign it with the home folder of a party that it names.",
+            reason="mandate_signer_not_named",
+        )
+    identity = key_id(signer.public_key)
+    if identity not in envelope.signatures and len(envelope.signatures) == MAX_SIGNATURES:
+        raise _unknown_signature()
+    signature = signer.sign(envelope.pae())
+    envelope.signatures[identity] = Signature(identity, signature.hex())
+    return _serialise(envelope)
+
+
+def verify_envelope(data: bytes, trusted: TrustedKeys) -> VerifiedMandate:
+    """Verify an envelope: one signature of its issuer and one of its validator, distinct keys.
+
+    Args:
+        data: the envelope's bytes as received.
+        trusted: the keys of the issuers and validators that the verifier trusts.
+
+    Raises:
+        AuthorisationError: the first step of protocols/specs/mandate.md, section 5, that fails.
+    """
+    envelope = _parse(data)
+    mandate = parse_mandate(envelope.payload)
+    issuer_key, validator_key = _trusted_pair(mandate, trusted)
+    _require_signers(envelope, mandate, issuer_key, validator_key)
+    _verify_role(envelope, own=issuer_key, other=validator_key, party=mandate.issuer)
+    _verify_role(envelope, own=validator_key, other=issuer_key, party=mandate.validator)
+    return VerifiedMandate(
+        mandate, hashlib.sha256(envelope.payload).digest(), hashlib.sha256(data).digest()
+    )
+
+
+def _parse(data: bytes) -> Envelope:
+    try:
+        fields = canonical.loads(data, max_bytes=MAX_BYTES, what="the mandate's envelope")
+    except VerificationError as error:
+        raise malformed(error.message) from None
+    _require_shape(fields)
+    try:
+        # A copy, for the parser rewrites the signatures that it is given.
+        envelope = Envelope.from_dict(copy.deepcopy(fields))
+    except (KeyError, TypeError, ValueError, SecuresystemslibError):
+        raise malformed("the mandate's envelope is not a DSSE envelope") from None
+    # The library also takes the URL-safe base64 alphabet, stray padding bits and any order.
+    if _serialise(envelope) != data:
+        raise malformed("the mandate's envelope is not in its canonical form")
+    return envelope
+
+
+def _require_shape(fields: dict[str, Any]) -> None:
+    signatures = fields.get("signatures")
+    if (
+        fields.keys() != {"payload", "payloadType", "signatures"}
+        or fields["payloadType"] != PAYLOAD_TYPE
+        or not isinstance(fields["payload"], str)
+        or not isinstance(signatures, list)
+        or len(signatures) > MAX_SIGNATURES
+        or not all(_is_signature(signature) for signature in signatures)
+    ):
+        raise malformed("the mandate's envelope does not have the fields of a mandate's envelope")
+
+
+def _is_signature(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"keyid", "sig"}
+        and all(isinstance(text, str) for text in value.values())
+    )
+
+
+def _serialise(envelope: Envelope) -> bytes:
+    fields = envelope.to_dict()
+    fields["signatures"].sort(key=lambda signature: str(signature["keyid"]))
+    return canonical.dumps(fields)
+
+
+def _trusted_pair(mandate: Mandate, trusted: TrustedKeys) -> tuple[bytes, bytes]:
+    if mandate.issuer == mandate.validator:
+        raise _not_distinct("the mandate names one party as issuer and as validator")
+    issuer_key = trusted.issuers.get(mandate.issuer)
+    if issuer_key is None:
+        raise _untrusted(mandate.issuer, "issuer")
+    validator_key = trusted.validators.get(mandate.validator)
+    if validator_key is None:
+        raise _untrusted(mandate.validator, "validator")
+    if issuer_key == validator_key:
+        raise _not_distinct("the mandate's issuer and validator have one key")
+    return issuer_key, validator_key
+
+
+def _require_signers(
+    envelope: Envelope, mandate: Mandate, issuer_key: bytes, validator_key: bytes
+) -> None:
+    wanted = {key_id(issuer_key): mandate.issuer, key_id(validator_key): mandate.validator}
+    for identity, party in wanted.items():
+        if identity not in envelope.signatures:
+            raise AuthorisationError(
+                f"the mandate lacks the signature of {party}",
+                mend=f"Have {party} sign it with `psishare mandate sign`.",
+                reason="mandate_unsigned",
+                party=party,
+            )
+    if envelope.signatures.keys() != wanted.keys():
+        raise _unknown_signature()
+
+
+def _verify_role(envelope: Envelope, *, own: bytes, other: bytes, party: str) -> None:
+    signature = bytes.fromhex(envelope.signatures[key_id(own)].signature)
+    message = envelope.pae()
+    if _verifies(own, message, signature):
+        return
+    if _verifies(other, message, signature):
+        raise _not_distinct(f"the signature that should be {party}'s is by the other role's key")
+    raise AuthorisationError(
+        f"the mandate's signature of {party} is wrong",
+        mend="Ask for the file as it was signed; it has been altered, or signed by another key.",
+        reason="mandate_signature_invalid",
+        party=party,
+    )
+
+
+def _verifies(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        verify_ed25519(public_key, message, signature)
+    except VerificationError:
+        return False
+    return True
+
+
+def _untrusted(party: str, role: str) -> AuthorisationError:
+    return AuthorisationError(
+        f"{party} is not trusted here as {role} of mandates",
+        mend=f"If it should be, add its card with `psishare peer add --trust {role}`.",
+        reason=f"mandate_{role}_untrusted",
+        party=party,
+    )
+
+
+def _not_distinct(message: str) -> AuthorisationError:
+    return AuthorisationError(
+        message,
+        mend="A mandate needs two parties, each with a key of its own, that agree.",
+        reason="mandate_roles_not_distinct",
+    )
+
+
+def _unknown_signature() -> AuthorisationError:
+    return AuthorisationError(
+        "the mandate holds a signature of a key that is neither its issuer's nor its validator's",
+        mend="Pass on the file with the two signatures of issuer and validator alone.",
+        reason="mandate_signature_unknown",
+    )
