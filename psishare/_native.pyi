@@ -9,6 +9,22 @@ from typing import final
 
 import pyarrow as pa
 
+__all__ = [
+    "EcdhScalar",
+    "OprfKey",
+    "Seed",
+    "__version__",
+    "base_mode",
+    "blind_with",
+    "contains",
+    "first_not_increasing",
+    "is_canonical_element",
+    "merkle_root",
+    "one_way_map",
+    "prove_with",
+    "sort_elements",
+]
+
 __version__: str
 
 @final
@@ -17,7 +33,13 @@ class OprfKey:
 
     @staticmethod
     def generate() -> OprfKey:
-        """Return a key from 32 bytes of operating-system randomness (RFC 9497 section 3.2)."""
+        """Return a key from the operating system's randomness (RFC 9497 section 3.2).
+
+        ``RandomScalar`` reduces 64 random bytes (section 4.7.2).
+
+        Raises:
+            InternalError: the operating system gives no randomness.
+        """
 
     @staticmethod
     def derive_key_pair(seed: bytes, info: bytes) -> OprfKey:
@@ -65,7 +87,9 @@ class OprfKey:
             InputError: as ``evaluate``; or ``bits`` is not in 1 to 512.
         """
 
-    def blind_evaluate(self, elements: pa.FixedSizeBinaryArray) -> tuple[pa.FixedSizeBinaryArray, bytes]:
+    def blind_evaluate(
+        self, elements: pa.FixedSizeBinaryArray
+    ) -> tuple[pa.FixedSizeBinaryArray, bytes]:
         """Evaluate a frame of blinded elements and prove it (section 3.3.2, ``BlindEvaluate``).
 
         Args:
@@ -208,3 +232,13 @@ def prove_with(
     key: OprfKey, blinded: pa.FixedSizeBinaryArray, evaluated: pa.FixedSizeBinaryArray, nonce: bytes
 ) -> bytes:
     """Make a DLEQ proof with a given nonce, for the published vectors only."""
+
+def base_mode(
+    identifiers: pa.Array, blinds: bytes, *, seed: bytes, info: bytes
+) -> tuple[bytes, pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray, pa.FixedSizeBinaryArray]:
+    """Run mode 0x00 from ``DeriveKeyPair`` to ``Finalize``, for the published vectors only.
+
+    Returns:
+        The secret key; the blinded and the evaluated elements, ``fixed_size_binary[32]``; the
+        outputs, ``fixed_size_binary[64]``.
+    """

@@ -1,0 +1,65 @@
+//! What protocols need around the group: order, membership, the Merkle tree hash.
+
+use psishare_psi::{membership, merkle, sorted};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::column::{self, Fixed, Values};
+use crate::{cores, fault};
+
+#[pyfunction]
+pub(crate) fn sort_elements<'py>(
+    elements: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = elements.py();
+    let elements = Fixed::import(elements)?;
+    let rows = elements.rows(py)?;
+    let (values, from) = cores::run(py, || Ok(sorted::sort(rows)))?;
+    Ok((column::fixed(py, values, elements.width())?, column::indices(py, from)?))
+}
+
+#[pyfunction]
+#[pyo3(signature = (elements, previous))]
+pub(crate) fn first_not_increasing(
+    elements: &Bound<'_, PyAny>,
+    previous: Option<&[u8]>,
+) -> PyResult<Option<usize>> {
+    let py = elements.py();
+    let elements = Fixed::import(elements)?;
+    let rows = elements.rows(py)?;
+    if previous.is_some_and(|previous| previous.len() != elements.width()) {
+        return Err(fault::input_error(
+            py,
+            "The previous element has another width than these.",
+            "Give the last element of the frame before.",
+        ));
+    }
+    Ok(py.detach(|| sorted::first_not_increasing(rows, previous)))
+}
+
+#[pyfunction]
+pub(crate) fn contains<'py>(
+    haystack: &Bound<'py, PyAny>,
+    needles: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = haystack.py();
+    let (haystack, needles) = (Fixed::import(haystack)?, Fixed::import(needles)?);
+    if haystack.width() != needles.width() {
+        return Err(fault::input_error(
+            py,
+            "The two columns have values of different widths.",
+            "Compare values of one width.",
+        ));
+    }
+    let (haystack, needles) = (haystack.rows(py)?, needles.rows(py)?);
+    let found = cores::run(py, || membership::contains(haystack, needles))?;
+    column::booleans(py, found)
+}
+
+#[pyfunction]
+pub(crate) fn merkle_root<'py>(values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = values.py();
+    let values = Values::import(values)?;
+    let root = cores::run(py, || Ok(merkle::root(&values)))?;
+    Ok(PyBytes::new(py, &root))
+}

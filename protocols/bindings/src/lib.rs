@@ -1,0 +1,42 @@
+//! `psishare._native`: the Rust core for Python, on Arrow arrays.
+//!
+//! Nothing is decided here. Each function converts its arguments, releases the GIL, calls
+//! `psishare_psi` on all cores, and converts the result or the error. Docstrings and types are in
+//! `psishare/_native.pyi`.
+#![forbid(unsafe_code)]
+// Arguments that pyo3 extracts are taken by value, and what it gives to a method may go unused.
+#![allow(clippy::needless_pass_by_value)]
+
+mod column;
+mod conformance;
+mod cores;
+mod ecdh_scalar;
+mod elements;
+mod fault;
+mod oprf_key;
+mod seed;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::conformance::{
+        base_mode, blind_with, is_canonical_element, one_way_map, prove_with,
+    };
+    #[pymodule_export]
+    use super::ecdh_scalar::EcdhScalar;
+    #[pymodule_export]
+    use super::elements::{contains, first_not_increasing, merkle_root, sort_elements};
+    #[pymodule_export]
+    use super::oprf_key::OprfKey;
+    #[pymodule_export]
+    use super::seed::Seed;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,78 @@
+//! ristretto255 (RFC 9496), behind one door.
+//!
+//! Every protocol reaches the group through [`Batch`], whose operations are whole steps on many
+//! elements: the one-way map, decoding, and multiplying by one scalar for all or by one for each,
+//! which ends in encodings. A backend that computes on several elements at once is added here, as
+//! another form of `Batch`, and no protocol changes. [`Element`] is for the few single elements of
+//! keys and proofs. What an encoding is, and which ones are refused, is the same for all backends.
+
+mod dalek;
+
+use curve25519_dalek::Scalar;
+
+pub(crate) use dalek::Element;
+
+/// Bytes of an encoded element.
+pub const ELEMENT_BYTES: usize = 32;
+
+/// The canonical encoding of an element (RFC 9496 section 4.3.2).
+pub type Encoding = [u8; ELEMENT_BYTES];
+
+/// The encoding of the identity.
+pub(crate) const IDENTITY: Encoding = [0; ELEMENT_BYTES];
+
+/// A run of elements in the form that the chosen backend computes on; zeroized when dropped.
+pub(crate) struct Batch(dalek::Batch);
+
+impl Batch {
+    /// Map each 64 uniform bytes to an element (RFC 9496 section 4.3.4).
+    pub(crate) fn one_way_map(uniform: &[[u8; 64]]) -> Self {
+        Self(dalek::Batch::one_way_map(uniform))
+    }
+
+    /// Decode a run of elements (RFC 9496 section 4.3.1, RFC 9497 `DeserializeElement`).
+    ///
+    /// # Errors
+    /// The first row that is the identity or not canonical.
+    pub(crate) fn decode(encodings: &[Encoding]) -> Result<Self, usize> {
+        dalek::Batch::decode(encodings).map(Self)
+    }
+
+    /// The first row that is the identity.
+    pub(crate) fn first_identity(&self) -> Option<usize> {
+        self.0.first_identity()
+    }
+
+    /// Encode `scalar` times each element; constant-time.
+    ///
+    /// `out` has a place for each element.
+    pub(crate) fn multiply(&self, scalar: &Scalar, out: &mut [Encoding]) {
+        self.0.multiply(scalar, out);
+    }
+
+    /// Encode each element times its own scalar; constant-time.
+    ///
+    /// `scalars` and `out` have a place for each element.
+    pub(crate) fn multiply_each(&self, scalars: &[Scalar], out: &mut [Encoding]) {
+        self.0.multiply_each(scalars, out);
+    }
+}
+
+/// The sum of each element times its weight, over the elements of `batches` in order; in variable
+/// time, so for public elements and public weights.
+pub(crate) fn vartime_weighted_sum(batches: &[Batch], weights: &[Scalar]) -> Element {
+    dalek::vartime_weighted_sum(batches.iter().map(|batch| &batch.0), weights)
+}
+
+/// Map 64 uniform bytes to an element and encode it (RFC 9496 section 4.3.4).
+pub fn one_way_map(uniform: &[u8; 64]) -> Encoding {
+    let mut out = [IDENTITY];
+    Batch::one_way_map(std::slice::from_ref(uniform)).multiply(&Scalar::ONE, &mut out);
+    out[0]
+}
+
+/// Tell whether `encoding` decodes to an element (RFC 9496 section 4.3.1); true for the identity,
+/// which protocols refuse nonetheless.
+pub fn is_canonical_element(encoding: &Encoding) -> bool {
+    *encoding == IDENTITY || Batch::decode(std::slice::from_ref(encoding)).is_ok()
+}

@@ -1,0 +1,74 @@
+//! Columns of fixed-width values in byte order.
+
+use rayon::prelude::*;
+
+/// A column of values of one width, laid one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedRows<'a> {
+    values: &'a [u8],
+    width: usize,
+}
+
+impl<'a> FixedRows<'a> {
+    /// The column of `values`; `None` where `width` is zero or the values are not whole.
+    pub fn new(values: &'a [u8], width: usize) -> Option<Self> {
+        (width > 0 && values.len().is_multiple_of(width)).then_some(Self { values, width })
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Bytes of a value.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The value in a row below `len()`.
+    pub fn value(&self, row: usize) -> &'a [u8] {
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+
+    /// The first bytes of a value as a number that orders like them: what most comparisons need.
+    fn prefix(&self, row: usize) -> u64 {
+        let value = self.value(row);
+        let taken = value.len().min(8);
+        let mut prefix = [0; 8];
+        prefix[..taken].copy_from_slice(&value[..taken]);
+        u64::from_be_bytes(prefix)
+    }
+}
+
+/// Sort by bytes; equal values keep their order.
+///
+/// Returns the sorted values, one after the other, and at each position the row that it came from.
+pub fn sort(rows: FixedRows<'_>) -> (Vec<u8>, Vec<u64>) {
+    let mut keyed: Vec<(u64, usize)> =
+        (0..rows.len()).into_par_iter().map(|row| (rows.prefix(row), row)).collect();
+    keyed.par_sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| rows.value(a.1).cmp(rows.value(b.1))).then(a.1.cmp(&b.1))
+    });
+    let mut sorted = vec![0; rows.values.len()];
+    sorted.par_chunks_mut(rows.width).zip(&keyed).for_each(|(place, &(_, row))| {
+        place.copy_from_slice(rows.value(row));
+    });
+    let order = keyed.into_iter().map(|(_, row)| row as u64).collect();
+    (sorted, order)
+}
+
+/// The first row that is not above the one before it; the first row is compared with `previous`.
+pub fn first_not_increasing(rows: FixedRows<'_>, previous: Option<&[u8]>) -> Option<usize> {
+    if rows.is_empty() {
+        return None;
+    }
+    if previous.is_some_and(|previous| rows.value(0) <= previous) {
+        return Some(0);
+    }
+    (1..rows.len()).find(|&row| rows.value(row) <= rows.value(row - 1))
+}

@@ -1,0 +1,187 @@
+//! RFC 9497 mode 0x01, VOPRF (section 3.3.2): psishare's `oprf` protocol.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::blinds::Blinds;
+use crate::dleq::{Proof, Statement};
+use crate::fingerprint::{Cut, MAX_BITS};
+use crate::group::Element;
+use crate::secret::SecretScalar;
+use crate::suite::VOPRF;
+use crate::{Encoding, Error, Rows, frame, oprf};
+
+/// A platform's secret key and its public key.
+pub struct Key {
+    secret: SecretScalar,
+    public: Encoding,
+}
+
+impl Key {
+    /// `GenerateKeyPair` (section 3.2) from the operating system's randomness.
+    ///
+    /// # Errors
+    /// `Randomness` where that has none.
+    pub fn generate() -> Result<Self, Error> {
+        SecretScalar::random().map(Self::new)
+    }
+
+    /// `DeriveKeyPair` (section 3.2.1).
+    ///
+    /// # Errors
+    /// `InfoTooLong`, and `KeyDerivation` where no key is found.
+    pub fn derive_key_pair(seed: &[u8; 32], info: &[u8]) -> Result<Self, Error> {
+        VOPRF.derive_key(seed, info).map(Self::new)
+    }
+
+    /// The key whose scalar is encoded in `bytes`.
+    ///
+    /// # Errors
+    /// `SecretKey` unless that is 32 bytes, canonical and not zero.
+    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        SecretScalar::from_bytes(bytes).map(Self::new).ok_or(Error::SecretKey)
+    }
+
+    fn new(secret: SecretScalar) -> Self {
+        // pkS = G.ScalarMultGen(skS)
+        let public = Element::generator_times(secret.expose()).encode();
+        Self { secret, public }
+    }
+
+    /// The secret scalar, little-endian, for a key file and nothing else.
+    pub fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.secret.to_bytes()
+    }
+
+    /// The public key, `SerializeElement(pkS)`.
+    pub fn public_key(&self) -> &Encoding {
+        &self.public
+    }
+
+    /// `Evaluate`: the 64-byte outputs of all inputs, one after the other.
+    ///
+    /// # Errors
+    /// `ValueTooLong` and `ValueIsIdentity`.
+    pub fn evaluate<R: Rows + ?Sized>(&self, inputs: &R) -> Result<Vec<u8>, Error> {
+        self.fingerprints(inputs, MAX_BITS)
+    }
+
+    /// The first `bits` bits of each output, each in `ceil(bits / 8)` bytes, one after the other.
+    ///
+    /// # Errors
+    /// As [`Key::evaluate`], and `FingerprintBits`.
+    pub fn fingerprints<R: Rows + ?Sized>(
+        &self,
+        inputs: &R,
+        bits: usize,
+    ) -> Result<Vec<u8>, Error> {
+        oprf::evaluate(&VOPRF.hash_to_group, &self.secret, inputs, Cut::new(bits)?)
+    }
+
+    /// `BlindEvaluate` of a frame, and the proof that this key was used for all of it.
+    ///
+    /// # Errors
+    /// `FrameRows`; `Element` for the first row that is the identity or not canonical; `Randomness`.
+    pub fn blind_evaluate(&self, blinded: &[Encoding]) -> Result<(Vec<Encoding>, Proof), Error> {
+        frame::check_rows(blinded.len())?;
+        let batches = frame::decode(blinded)?;
+        // evaluatedElement = skS * blindedElement
+        let evaluated = oprf::multiply(&batches, &self.secret, blinded.len());
+        // proof = GenerateProof(skS, G.Generator(), pkS, blindedElements, evaluatedElements)
+        let statement = Statement {
+            mode: &VOPRF,
+            public_key: &self.public,
+            blinded,
+            blinded_batches: &batches,
+            evaluated: &evaluated,
+        };
+        let proof = statement.prove(&self.secret, &SecretScalar::random()?);
+        Ok((evaluated, proof))
+    }
+
+    /// `GenerateProof` with a given nonce: for published vectors, and for nothing else, because a
+    /// nonce that is used twice gives the key away.
+    ///
+    /// # Errors
+    /// `FrameRows`, `AnswerRows`, `Element`; `Scalar` where the nonce is zero or not canonical.
+    pub fn prove_with(
+        &self,
+        blinded: &[Encoding],
+        evaluated: &[Encoding],
+        nonce: &[u8; 32],
+    ) -> Result<Proof, Error> {
+        frame::check_rows(blinded.len())?;
+        check_answer(blinded.len(), evaluated.len())?;
+        let nonce = SecretScalar::from_bytes(nonce).ok_or(Error::Scalar { row: 0 })?;
+        let statement = Statement {
+            mode: &VOPRF,
+            public_key: &self.public,
+            blinded,
+            blinded_batches: &frame::decode(blinded)?,
+            evaluated,
+        };
+        Ok(statement.prove(&self.secret, &nonce))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(<redacted>)")
+    }
+}
+
+/// `Blind` (section 3.3.1), whose output is sent.
+///
+/// # Errors
+/// `ValueTooLong`, `ValueIsIdentity`, `ColumnsDiffer`, and those of the blinds.
+pub fn blind<R: Rows + ?Sized>(inputs: &R, blinds: &Blinds<'_>) -> Result<Vec<Encoding>, Error> {
+    oprf::blind_under(&VOPRF.hash_to_group, inputs, blinds)
+}
+
+/// What a platform answers to a frame, and the key that it must have used.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The evaluated elements.
+    pub evaluated: &'a [Encoding],
+    /// The proof, 64 bytes.
+    pub proof: &'a [u8],
+    /// The public key that the answer must be proved for.
+    pub public_key: &'a Encoding,
+}
+
+/// `Finalize` (section 3.3.2): verify the proof of a frame, then give the first `bits` bits of each
+/// output, each in `ceil(bits / 8)` bytes, one after the other.
+///
+/// # Errors
+/// `Proof`, `PublicKey`, `Element`, `FrameRows`, `AnswerRows` where the answer is at fault;
+/// `ColumnsDiffer`, `FingerprintBits` and those of the blinds where the caller is.
+pub fn finalize<R: Rows + ?Sized>(
+    inputs: &R,
+    blinds: &Blinds<'_>,
+    blinded: &[Encoding],
+    answer: Answer<'_>,
+    bits: usize,
+) -> Result<Vec<u8>, Error> {
+    let cut = Cut::new(bits)?;
+    oprf::check_columns(inputs.len(), blinded.len())?;
+    oprf::check_columns(inputs.len(), blinds.len())?;
+    frame::check_rows(blinded.len())?;
+    check_answer(blinded.len(), answer.evaluated.len())?;
+    let evaluated_batches = frame::decode(answer.evaluated)?;
+    let statement = Statement {
+        mode: &VOPRF,
+        public_key: answer.public_key,
+        blinded,
+        blinded_batches: &frame::decode(blinded)?,
+        evaluated: answer.evaluated,
+    };
+    // if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
+    //   raise VerifyError
+    statement.verify(&Proof::from_bytes(answer.proof)?, &evaluated_batches)?;
+    oprf::unblind(inputs, blinds, &evaluated_batches, answer.evaluated.len(), cut)
+}
+
+fn check_answer(expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::AnswerRows { expected, found }) }
+}
