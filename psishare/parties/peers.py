@@ -1,0 +1,349 @@
+"""The peers that a party has pinned, what it trusts each as, and the last head of each one's log.
+
+One file a peer, one file a head, written durably. A head outlives the removal of its peer, so that
+removing and adding a peer does not make an older log pass.
+Source: protocols/specs/card.md, sections 6 and 7.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from psishare.errors import ConfigError, PsishareError
+from psishare.keys import canonical
+from psishare.keys.durable_file import sync_folder, write_durably
+from psishare.parties.card import Card, parse_card, replaces
+from psishare.parties.field import Base64, Time, write_time
+from psishare.parties.fingerprint import require_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Trust = Literal["issuer", "validator"]
+TRUSTS = frozenset({"issuer", "validator"})
+MAX_FILE_BYTES = 1024 * 1024
+_CARD_SUFFIX = ".peer.json"
+_HEAD_SUFFIX = ".head.json"
+_LOCK_FILE = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A pinned party.
+
+    Attributes:
+        card: its card, signed by the pinned key.
+        trusted_as: roles in which its signature on a mandate counts here.
+        added: when it was pinned, ``YYYY-MM-DDThh:mm:ssZ``.
+    """
+
+    card: Card
+    trusted_as: frozenset[str]
+    added: str
+
+    @property
+    def id(self) -> str:
+        """The party's id."""
+        return self.card.id
+
+
+class _PeerFile(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    version: Literal[1]
+    added: Time
+    trusted_as: list[Trust]
+    card_file: Base64
+
+
+class _HeadFile(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    version: Literal[1]
+    pin: str
+    size: int
+    note: Base64
+
+
+class Peers:
+    """The pinned parties of a home folder, as they were when this object was made or reloaded.
+
+    Args:
+        path: the folder ``peers`` of a home.
+
+    Raises:
+        ConfigError: ``peers_invalid``, a file in it is not as it must be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._peers: dict[str, Peer] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the folder anew: what other processes have added and removed.
+
+        Raises:
+            ConfigError: ``peers_invalid``; the peers stay as they were.
+        """
+        try:
+            names = sorted(
+                file.name for file in self._path.iterdir() if file.name.endswith(_CARD_SUFFIX)
+            )
+        except OSError as error:
+            raise self._invalid(self._path.name, error.strerror or "it cannot be read") from None
+        peers = {}
+        for name in names:
+            # Another process may remove a peer between the listing and the reading.
+            with contextlib.suppress(FileNotFoundError):
+                peer = self._load(name)
+                peers[peer.id] = peer
+        self._peers = peers
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(sorted(self._peers.values(), key=lambda peer: peer.id))
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def get(self, party_id: str) -> Peer:
+        """Return a pinned party.
+
+        Raises:
+            ConfigError: ``peer_unknown``.
+        """
+        peer = self._peers.get(party_id)
+        if peer is None:
+            raise ConfigError(
+                f"{party_id} is not a party that is pinned here",
+                mend="Get its card and fingerprint, and add it with `psishare peer add`.",
+                reason="peer_unknown",
+            )
+        return peer
+
+    def by_certificate(self, certificate_sha256: bytes) -> Peer | None:
+        """Return the party whose current or next certificate has this SHA-256, or None."""
+        for peer in self._peers.values():
+            if certificate_sha256 in peer.card.certificate_digests():
+                return peer
+        return None
+
+    def trusted(self, role: Trust) -> dict[str, bytes]:
+        """Return the Ed25519 keys, 32 bytes, of the parties trusted in a role, by party id."""
+        return {
+            peer.id: peer.card.log_key for peer in self._peers.values() if role in peer.trusted_as
+        }
+
+    def add(
+        self, card_file: bytes, *, fingerprint: str, trusted_as: frozenset[str] = frozenset()
+    ) -> Peer:
+        """Pin a party, or take a newer card of one that is pinned.
+
+        Args:
+            card_file: as ``psishare party export`` wrote it.
+            fingerprint: twelve words, as a person heard them from the card's owner.
+            trusted_as: any of ``issuer`` and ``validator``; replaces what was there.
+
+        Raises:
+            ConfigError: the card is malformed or wrongly signed; ``fingerprint_mismatch``;
+                ``card_changed``; ``peer_key_shared``, another peer has its key or certificate;
+                ``trust_unknown``; ``peers_unwritable``. Nothing is changed.
+        """
+        if not trusted_as <= TRUSTS:
+            raise ConfigError(
+                "a peer can be trusted as issuer and as validator of mandates, as nothing else",
+                mend="Use `issuer`, `validator`, both or none.",
+                reason="trust_unknown",
+            )
+        card = parse_card(card_file)
+        require_fingerprint(card.log_key, fingerprint, party=card.id)
+        with self._changing():
+            known = self._peers.get(card.id)
+            if known is None:
+                return self._store(card_file, card, trusted_as, write_time(datetime.now(UTC)))
+            replaces(known.card, card)
+            return self._store(card_file, card, trusted_as, known.added)
+
+    def renew(self, card_file: bytes) -> Peer:
+        """Take a newer card of a pinned party: its pinned key vouches, and trust stays as it is.
+
+        Raises:
+            ConfigError: ``peer_unknown``, or as ``add``. Nothing is changed.
+        """
+        card = parse_card(card_file)
+        with self._changing():
+            known = self.get(card.id)
+            if not replaces(known.card, card):
+                return known
+            return self._store(card_file, card, known.trusted_as, known.added)
+
+    def remove(self, party_id: str) -> Peer:
+        """Forget a pinned party and return it; the last head of its log is kept.
+
+        Raises:
+            ConfigError: ``peer_unknown``; ``peers_unwritable``.
+        """
+        with self._changing():
+            peer = self.get(party_id)
+            try:
+                self._file(party_id, _CARD_SUFFIX).unlink(missing_ok=True)
+                sync_folder(self._path)
+            except OSError as error:
+                raise self._unwritable(error) from None
+            self._peers = {id_: kept for id_, kept in self._peers.items() if id_ != party_id}
+            return peer
+
+    def remember_checkpoint(self, party_id: str, note: bytes, size: int) -> None:
+        """Keep a head of a peer's log that has been verified to extend the one kept before.
+
+        A smaller one than is kept changes nothing: two exchanges at once may end in either order.
+
+        Args:
+            party_id: whose log.
+            note: the checkpoint, a signed note.
+            size: its tree size.
+
+        Raises:
+            ConfigError: ``peer_unknown``; ``peers_unwritable``, it is not kept.
+        """
+        pin = _pin(self.get(party_id).card)
+        with self._locked():
+            kept = self._head(party_id)
+            if kept is not None and kept.pin == pin and kept.size > size:
+                return
+            head = _HeadFile(
+                version=1, pin=pin, size=size, note=base64.b64encode(note).decode("ascii")
+            )
+            self._write(self._file(party_id, _HEAD_SUFFIX), head)
+
+    def checkpoint(self, party_id: str) -> bytes | None:
+        """Return the last verified head of a peer's log under its pinned key, or None.
+
+        Raises:
+            ConfigError: ``peer_unknown``; ``peers_invalid``.
+        """
+        peer = self.get(party_id)
+        head = self._head(party_id)
+        if head is None or head.pin != _pin(peer.card):
+            return None
+        return base64.b64decode(head.note)
+
+    def _store(self, card_file: bytes, card: Card, trusted_as: frozenset[str], added: str) -> Peer:
+        self._require_unshared(card)
+        document = _PeerFile.model_validate(
+            {
+                "version": 1,
+                "added": added,
+                "trusted_as": sorted(trusted_as),
+                "card_file": base64.b64encode(card_file).decode("ascii"),
+            }
+        )
+        self._write(self._file(card.id, _CARD_SUFFIX), document)
+        peer = Peer(card, trusted_as, added)
+        self._peers = {**self._peers, card.id: peer}
+        return peer
+
+    def _require_unshared(self, card: Card) -> None:
+        """Keep apart what is told apart by key (roles in mandates) and by certificate (callers)."""
+        digests = set(card.certificate_digests())
+        for other in self._peers.values():
+            if other.id == card.id:
+                continue
+            if other.card.log_key == card.log_key or digests.intersection(
+                other.card.certificate_digests()
+            ):
+                raise ConfigError(
+                    f"the card of {card.id} has a key or certificate of {other.id}",
+                    mend="Each party needs keys of its own; ask which of the two cards is wrong.",
+                    reason="peer_key_shared",
+                    party=card.id,
+                )
+
+    def _load(self, name: str) -> Peer:
+        try:
+            fields = self._fields(name)
+            document = _PeerFile.model_validate(fields)
+            card = parse_card(base64.b64decode(document.card_file))
+        except PsishareError as error:
+            raise self._invalid(name, error.message) from None
+        except ValidationError:
+            raise self._invalid(name, "it does not have the fields of a pinned peer") from None
+        if self._file(card.id, _CARD_SUFFIX).name != name:
+            raise self._invalid(name, "it holds another party's card")
+        return Peer(card, frozenset(document.trusted_as), document.added)
+
+    def _head(self, party_id: str) -> _HeadFile | None:
+        name = self._file(party_id, _HEAD_SUFFIX).name
+        try:
+            return _HeadFile.model_validate(self._fields(name))
+        except FileNotFoundError:
+            return None
+        except PsishareError as error:
+            raise self._invalid(name, error.message) from None
+        except ValidationError:
+            raise self._invalid(name, "it does not have the fields of a log's head") from None
+
+    def _fields(self, name: str) -> dict[str, Any]:
+        try:
+            data = (self._path / name).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._invalid(name, error.strerror or "it cannot be read") from None
+        return canonical.loads(data, max_bytes=MAX_FILE_BYTES, what="the file")
+
+    def _write(self, path: Path, document: BaseModel) -> None:
+        data = canonical.dumps(document.model_dump(mode="json"))
+        write_durably(path, data, error=ConfigError, reason="peers_unwritable")
+
+    def _file(self, party_id: str, suffix: str) -> Path:
+        # An id holds no underscore, so that no two ids have one file name.
+        return self._path / (party_id.replace("/", "_") + suffix)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the folder's lock over a change that starts from what lies in it now."""
+        with self._locked():
+            self.reload()
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            lock = os.open(self._path / _LOCK_FILE, flags, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(
+            f"{self._path} cannot be changed: {error.strerror or type(error).__name__}",
+            mend="Check free space and permissions there.",
+            reason="peers_unwritable",
+        )
+
+    def _invalid(self, name: str, fault: str) -> ConfigError:
+        return ConfigError(
+            f"{self._path / name} is not as it must be: {fault}",
+            mend="Restore it from a backup, or remove the file and add the peer again.",
+            reason="peers_invalid",
+        )
+
+
+def _pin(card: Card) -> str:
+    return hashlib.sha256(card.log_key).hexdigest()
