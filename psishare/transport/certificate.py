@@ -1,10 +1,12 @@
 """What TLS is given: our own certificate and key, and the peers' pinned certificates.
 
-Only a certificate that is byte for byte a pinned one is ever accepted, although gRPC's client can be
-told no more than a set of roots. It holds because every pinned certificate is checked here to be
-self-signed and no CA: a chain that ends in one cannot have a second link, so nothing but the
-certificate itself verifies against it. The tests try it with each certificate that comes close: one
-signed by a pinned key, the same key and name in another certificate, another party's, an expired one.
+Only a certificate that is byte for byte a pinned one is ever accepted, although gRPC can be told no
+more than a set of roots. It holds because every pinned certificate is checked here to have a key usage
+without ``keyCertSign``: path building then never takes one for an issuer, whoever signed with its key,
+and what is left is to find the presented certificate itself among the roots. (``CA:FALSE``, which is
+checked as well, is not enough: BoringSSL does not ask it of a root.) The tests try it with each
+certificate that comes close: one signed by a pinned key, alone and with the pinned one behind it; the
+same key and name in another certificate; another party's; an expired one.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ def roots_of(pinned: Sequence[bytes], *, party: str | None = None) -> bytes:
     """Return the PEM roots against which exactly the pinned certificates verify.
 
     Args:
-        pinned: certificates in DER.
+        pinned: certificates in DER, in any order.
         party: whose they are, where they are one party's.
 
     Raises:
@@ -109,8 +111,8 @@ def roots_of(pinned: Sequence[bytes], *, party: str | None = None) -> bytes:
 def _root(der: bytes, party: str | None) -> bytes:
     try:
         certificate = x509.load_der_x509_certificate(der)
-        extensions = certificate.extensions
-        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         raise _unfit(party) from None
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
@@ -120,14 +122,15 @@ def _root(der: bytes, party: str | None) -> bytes:
             reason="certificate_unreadable",
             party=party,
         ) from None
-    if constraints.ca or certificate.issuer != certificate.subject:
+    if constraints.ca or usage.key_cert_sign or certificate.issuer != certificate.subject:
         raise _unfit(party)
     return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
 
 
 def _unfit(party: str | None) -> ConfigError:
     return ConfigError(
-        "a pinned certificate is not self-signed and CA:FALSE, so it could vouch for another",
+        "a pinned certificate is not self-signed, CA:FALSE and without the usage keyCertSign:"
+        " it could vouch for another",
         mend="Ask its party for a card made by psishare.",
         reason="certificate_unfit",
         party=party,

@@ -185,7 +185,19 @@ class GrpcServer:
         )
 
     def _pinned(self) -> tuple[bytes, ...]:
-        return self._pinned_clients() if callable(self._pinned_clients) else self._pinned_clients
+        if not callable(self._pinned_clients):
+            return self._pinned_clients
+        try:
+            return self._pinned_clients()
+        except PsishareError:
+            raise
+        except Exception as error:
+            # gRPC would print it, and go on with the old set.
+            raise ConfigError(
+                f"the pinned certificates cannot be read ({type(error).__name__})",
+                mend="Mend the folder of peers; until then no call is taken.",
+                reason="pinned_unreadable",
+            ) from error
 
     def _configuration(self, pinned: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
         pair = (self._identity.key_pem, self._identity.cert_pem)
@@ -202,7 +214,7 @@ class GrpcServer:
                 configuration = self._configuration(pinned)
             except PsishareError as error:
                 # The old roots stay, and each call is compared with the set that is pinned then.
-                _logger.warning("the pinned certificates cannot be read [%s]", error.reason)
+                _logger.warning("%s [%s]", error.message, error.reason)
                 return None
             self._configured = pinned
             return configuration

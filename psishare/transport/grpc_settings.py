@@ -19,6 +19,8 @@ PING_SPARING_S: Final = 10
 """A server hangs up on a client that pings more often than this."""
 
 HANDSHAKE_S: Final = 10
+"""For TCP, TLS and the first frames of HTTP/2, at either end."""
+
 IDLE_CONNECTION_S: Final = 600
 STREAMS_PER_CONNECTION: Final = 64
 """A client holds further calls back by itself."""
@@ -66,7 +68,7 @@ def client_options(server_name: str) -> Options:
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", _ms(RECONNECT_FIRST_S)),
-        ("grpc.min_reconnect_backoff_ms", _ms(RECONNECT_FIRST_S)),
+        ("grpc.min_reconnect_backoff_ms", _ms(HANDSHAKE_S)),  # in truth: of an attempt
         ("grpc.max_reconnect_backoff_ms", _ms(RECONNECT_MAX_S)),
     ]
 

@@ -199,20 +199,22 @@ class CloseResponse(_message.Message):
     def __init__(self, countersignature: _Optional[bytes] = ..., closed_entry: _Optional[bytes] = ..., closed_index: _Optional[int] = ..., inclusion: _Optional[_Iterable[bytes]] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ...) -> None: ...
 
 class CosignRequest(_message.Message):
-    __slots__ = ("exchange_id", "head", "closed_entry", "closed_index", "inclusion", "cosignature")
+    __slots__ = ("exchange_id", "head", "closed_entry", "closed_index", "inclusion", "cosignature", "cosigned_size")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     CLOSED_ENTRY_FIELD_NUMBER: _ClassVar[int]
     CLOSED_INDEX_FIELD_NUMBER: _ClassVar[int]
     INCLUSION_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    COSIGNED_SIZE_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
     head: LogHead
     closed_entry: bytes
     closed_index: int
     inclusion: _containers.RepeatedScalarFieldContainer[bytes]
     cosignature: bytes
-    def __init__(self, exchange_id: _Optional[bytes] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ..., closed_entry: _Optional[bytes] = ..., closed_index: _Optional[int] = ..., inclusion: _Optional[_Iterable[bytes]] = ..., cosignature: _Optional[bytes] = ...) -> None: ...
+    cosigned_size: int
+    def __init__(self, exchange_id: _Optional[bytes] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ..., closed_entry: _Optional[bytes] = ..., closed_index: _Optional[int] = ..., inclusion: _Optional[_Iterable[bytes]] = ..., cosignature: _Optional[bytes] = ..., cosigned_size: _Optional[int] = ...) -> None: ...
 
 class CosignResponse(_message.Message):
     __slots__ = ("cosignature",)
