@@ -72,3 +72,53 @@ pub fn first_not_increasing(rows: FixedRows<'_>, previous: Option<&[u8]>) -> Opt
     }
     (1..rows.len()).find(|&row| rows.value(row) <= rows.value(row - 1))
 }
+
+/// For each needle, whether the strictly increasing column `sorted` holds it.
+///
+/// Costs the needles times the logarithm of the column, whatever lies in it; a column that is not
+/// sorted gives wrong answers, never a panic.
+pub fn lookup(sorted: FixedRows<'_>, needles: FixedRows<'_>) -> Vec<bool> {
+    if sorted.is_empty() || sorted.width() != needles.width() {
+        return vec![false; needles.len()];
+    }
+    let (first, last) = (sorted.value(0), sorted.value(sorted.len() - 1));
+    (0..needles.len())
+        .into_par_iter()
+        .map(|row| {
+            let needle = needles.value(row);
+            needle >= first && needle <= last && holds(sorted, needle)
+        })
+        .collect()
+}
+
+/// Whether a sorted column holds a value, by binary search.
+fn holds(sorted: FixedRows<'_>, needle: &[u8]) -> bool {
+    let (mut low, mut high) = (0, sorted.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match sorted.value(middle).cmp(needle) {
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Equal => return true,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookup_finds_what_is_there_and_nothing_else() {
+        let values: Vec<u8> = (0..100u16).flat_map(|i| (3 * i).to_be_bytes()).collect();
+        let needles: Vec<u8> = (0..400u16).flat_map(u16::to_be_bytes).collect();
+        let sorted = FixedRows::new(&values, 2).unwrap();
+        let found = lookup(sorted, FixedRows::new(&needles, 2).unwrap());
+        let right: Vec<bool> = (0..400).map(|i| i % 3 == 0 && i < 300).collect();
+        assert_eq!(found, right);
+        let nothing = FixedRows::new(&[], 2).unwrap();
+        assert_eq!(lookup(nothing, sorted), vec![false; 100]);
+        assert!(lookup(sorted, nothing).is_empty());
+    }
+}

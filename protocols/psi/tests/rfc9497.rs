@@ -1,0 +1,59 @@
+//! RFC 9497, Appendix A.1: ristretto255-SHA512 in modes 0x00 and 0x01.
+
+mod vectors;
+
+use psishare_psi::{Blinds, Proof, oprf, voprf};
+use serde_json::Value;
+use vectors::{array, arrays, bytes, list, read, strings};
+
+fn mode(number: usize) -> Value {
+    read("rfc9497.json")["modes"][number].clone()
+}
+
+#[test]
+fn mode_0_gives_the_published_values() {
+    let mode = mode(0);
+    let key = oprf::Key::derive_key_pair(&array(&mode["seed"]), &bytes(&mode["key_info"])).unwrap();
+    assert_eq!(*key.secret_bytes(), array(&mode["secret_key"]));
+    for test in list(&mode["tests"]) {
+        let inputs = strings(&test["inputs"]);
+        let blinds = arrays(&test["blinds"]);
+        let blinds = Blinds::given(&blinds);
+        let outputs = strings(&test["outputs"]).concat();
+        let blinded = oprf::blind(&inputs, &blinds).unwrap();
+        assert_eq!(blinded, arrays(&test["blinded_elements"]));
+        let evaluated = key.blind_evaluate(&blinded).unwrap();
+        assert_eq!(evaluated, arrays(&test["evaluated_elements"]));
+        assert_eq!(oprf::finalize(&inputs, &blinds, &evaluated).unwrap(), outputs);
+        assert_eq!(key.evaluate(&inputs).unwrap(), outputs);
+    }
+}
+
+#[test]
+fn mode_1_gives_the_published_values() {
+    let mode = mode(1);
+    let key =
+        voprf::Key::derive_key_pair(&array(&mode["seed"]), &bytes(&mode["key_info"])).unwrap();
+    assert_eq!(*key.secret_bytes(), array(&mode["secret_key"]));
+    assert_eq!(*key.public_key(), array(&mode["public_key"]));
+    for test in list(&mode["tests"]) {
+        let inputs = strings(&test["inputs"]);
+        let blinds = arrays(&test["blinds"]);
+        let blinds = Blinds::given(&blinds);
+        let outputs = strings(&test["outputs"]).concat();
+        let blinded = voprf::blind(&inputs, &blinds).unwrap();
+        assert_eq!(blinded, arrays(&test["blinded_elements"]));
+        let (evaluated, _) = key.blind_evaluate(&blinded).unwrap();
+        assert_eq!(evaluated, arrays(&test["evaluated_elements"]));
+        let proof = key.prove_with(&blinded, &evaluated, &array(&test["proof_nonce"])).unwrap();
+        assert_eq!(proof.to_bytes(), array(&test["proof"]));
+        assert_eq!(Proof::from_bytes(&bytes(&test["proof"])).unwrap(), proof);
+        let answer = voprf::Answer {
+            evaluated: &evaluated,
+            proof: &proof.to_bytes(),
+            public_key: &array(&mode["public_key"]),
+        };
+        assert_eq!(voprf::finalize(&inputs, &blinds, &blinded, answer, 512).unwrap(), outputs);
+        assert_eq!(key.evaluate(&inputs).unwrap(), outputs);
+    }
+}
