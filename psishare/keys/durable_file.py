@@ -21,7 +21,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 def write_durably(
     path: Path,
-    data: bytes,
+    data: bytes | memoryview,
     *,
     error: type[PsishareError],
     mode: int = 0o600,
@@ -72,12 +72,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
+def make_folder(folder: Path, *, mode: int = 0o700) -> None:
+    """Make a folder, and those above it that are missing, durably. One that is there is left as it is.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent, mode=mode)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def _write_new(path: Path, data: bytes | memoryview, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, mode)
     try:
         os.fchmod(descriptor, mode)
-        rest = memoryview(data)
+        rest = memoryview(data).cast("B")
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)

@@ -1,0 +1,320 @@
+"""The entries of the log: every type, field by field (protocols/specs/audit-log.md, section 4).
+
+An entry is canonical JSON with ``type``, ``time``, ``salt`` and the fields of its type, no more and no
+fewer. It never holds an identifier, a fingerprint, an element or a PRF output. The salt keeps whoever
+holds a proof from guessing the leaves beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from psishare.audit.tile import MAX_ENTRY_BYTES
+from psishare.errors import AuditError, VerificationError
+from psishare.keys import canonical
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+SALT_BYTES = 16
+_ENVELOPE = frozenset({"type", "time", "salt"})
+
+
+def _require_time(text: str) -> str:
+    datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    return text
+
+
+def _require_base64(text: str) -> str:
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+    if base64.b64encode(data).decode("ascii") != text:
+        raise ValueError("irregular base64")
+    return text
+
+
+def _require_signature(text: str) -> str:
+    if len(base64.b64decode(_require_base64(text))) != 64:
+        raise ValueError("not a signature")
+    return text
+
+
+def _require_sorted(words: tuple[str, ...]) -> tuple[str, ...]:
+    if list(words) != sorted(set(words)):
+        raise ValueError("not sorted, or something twice")
+    return words
+
+
+Time = Annotated[
+    str,
+    Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"),
+    AfterValidator(_require_time),
+]
+Salt = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PartyId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$")]
+Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
+MandateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+Kind = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9./-]{0,64}$")]
+Protocol = Literal["oprf", "ecdh", "openmined"]
+Output = Literal["matches", "count", "both"]
+Reason = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Count = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
+Positive = Annotated[int, Field(ge=1, le=canonical.MAX_INTEGER)]
+Document = Annotated[str, AfterValidator(_require_base64)]
+Signature = Annotated[str, AfterValidator(_require_signature)]
+Trust = Annotated[
+    tuple[Literal["issuer", "validator"], ...],
+    Field(strict=False),
+    AfterValidator(_require_sorted),
+]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime(TIME_FORMAT)
+
+
+def _new_salt() -> str:
+    return secrets.token_hex(SALT_BYTES)
+
+
+class Entry(BaseModel):
+    """What every entry has. Time and salt are made with it unless given."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    type: str
+    time: Time = Field(default_factory=_now)
+    salt: Salt = Field(default_factory=_new_salt)
+
+    def encode(self) -> bytes:
+        """Return the entry's bytes, which are what the log holds and hashes.
+
+        Raises:
+            AuditError: more than 65,535 bytes.
+        """
+        data = canonical.dumps(self.model_dump(mode="json"))
+        if len(data) > MAX_ENTRY_BYTES:
+            raise AuditError(
+                f"an entry of type {self.type} has {len(data)} bytes; the log takes {MAX_ENTRY_BYTES}",
+                mend="Shorten the document that it carries.",
+                reason="entry_too_long",
+            )
+        return data
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the entry's own type, as they stand in its JSON."""
+        return self.model_dump(mode="json", exclude=set(_ENVELOPE))
+
+
+class LogCreated(Entry):
+    """The first entry of every log, and of no other place in it."""
+
+    type: Literal["log.created"] = "log.created"
+    party: PartyId
+    role: Role
+    card_sha256: Digest
+
+
+class CardChanged(Entry):
+    """The party has a new card."""
+
+    type: Literal["card.changed"] = "card.changed"
+    party: PartyId
+    serial: Positive
+    card_sha256: Digest
+
+
+class PeerAdded(Entry):
+    """The party has pinned a peer, or replaced its card, and what it is trusted as."""
+
+    type: Literal["peer.added"] = "peer.added"
+    peer: PartyId
+    role: Role
+    card_sha256: Digest
+    trusted_as: Trust
+
+
+class PeerRemoved(Entry):
+    """The party no longer knows a peer."""
+
+    type: Literal["peer.removed"] = "peer.removed"
+    peer: PartyId
+    role: Role
+    card_sha256: Digest
+    trusted_as: Trust
+
+
+class DatasetPublished(Entry):
+    """A platform has evaluated a dataset: from here on every authority must be shown this one."""
+
+    type: Literal["dataset.published"] = "dataset.published"
+    dataset: DatasetName
+    kind: Kind
+    namespace: Namespace
+    epoch: Positive
+    public_key: Digest
+    manifest_sha256: Digest
+    n_max: Positive
+    max_query: Positive
+
+
+class DatasetDelivered(Entry):
+    """A dataset went from a platform to an authority; both log it."""
+
+    type: Literal["dataset.delivered"] = "dataset.delivered"
+    dataset: DatasetName
+    epoch: Positive
+    manifest_sha256: Digest
+    peer: PartyId
+    mandate_id: MandateId
+    mandate_sha256: Digest
+
+
+class ExchangeRefused(Entry):
+    """An offer was refused. Null where the offer could not be read so far."""
+
+    type: Literal["exchange.refused"] = "exchange.refused"
+    exchange_id: Digest
+    peer: PartyId
+    reason: Reason
+    mandate_sha256: Digest | None
+    protocol: Protocol | None
+    dataset: DatasetName | None
+    kind: Kind | None
+    output: Output | None
+    rows: Count | None
+
+
+class Ruleset(BaseModel):
+    """The version and digest of a kind's canonical form."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    version: Positive
+    digest: Digest
+
+
+class ExchangeOpened(Entry):
+    """An exchange may begin: what was offered and answered, with both signatures."""
+
+    type: Literal["exchange.opened"] = "exchange.opened"
+    exchange_id: Digest
+    peer: PartyId
+    protocol: Protocol
+    dataset: DatasetName | None
+    epoch: Positive | None
+    manifest_sha256: Digest | None
+    kind: Kind
+    ruleset: Ruleset
+    output: Output
+    rows: Count
+    mandate_id: MandateId
+    mandate_sha256: Digest
+    opening_commitment: Digest
+    peer_opening_commitment: Digest | None
+    operator_commitment: Digest
+    offer: Document
+    offer_signature: Signature
+    answer: Document
+    answer_signature: Signature
+
+
+class ExchangeClosed(Entry):
+    """An exchange ended well: the receipt that both parties signed."""
+
+    type: Literal["exchange.closed"] = "exchange.closed"
+    exchange_id: Digest
+    peer: PartyId
+    mandate_id: MandateId
+    receipt: Document
+    receipt_sha256: Digest
+    authority_signature: Signature
+    platform_signature: Signature
+    rows: Count
+
+
+class ExchangeAborted(Entry):
+    """An exchange ended before its receipt, with the last request that the authority signed."""
+
+    type: Literal["exchange.aborted"] = "exchange.aborted"
+    exchange_id: Digest
+    peer: PartyId
+    mandate_id: MandateId | None
+    reason: Reason
+    frames: Count
+    rows: Count
+    requests_transcript: Digest | None
+    last_signature: Signature | None
+    at_fault: PartyId | None
+
+
+class Heartbeat(Entry):
+    """Nothing else happened until here, but so many strangers were turned away."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    failed_handshakes: Count
+
+
+_TYPES: dict[str, type[Entry]] = {
+    model.model_fields["type"].default: model
+    for model in (
+        LogCreated,
+        CardChanged,
+        PeerAdded,
+        PeerRemoved,
+        DatasetPublished,
+        DatasetDelivered,
+        ExchangeRefused,
+        ExchangeOpened,
+        ExchangeClosed,
+        ExchangeAborted,
+        Heartbeat,
+    )
+}
+
+
+def parse_entry(data: bytes) -> Entry:
+    """Parse an entry's bytes strictly.
+
+    Returns:
+        An instance of the class of its type.
+
+    Raises:
+        VerificationError: not canonical, of an unknown type, a field missing, unknown or wrong. Names
+            the fields, never their values.
+    """
+    value = canonical.loads(data, max_bytes=MAX_ENTRY_BYTES, what="a log entry")
+    kind = value.get("type")
+    model = _TYPES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise _malformed("is of an unknown type")
+    # Time and salt have defaults for whoever makes an entry; in one that is read nothing may lack.
+    missing = sorted(model.model_fields.keys() - value.keys())
+    if missing:
+        raise _malformed(f"lacks {', '.join(missing)}")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        names = sorted(
+            {str(e["loc"][0]) for e in error.errors() if e["loc"]} & {*model.model_fields}
+        )
+        fault = f"has a wrong {', '.join(names)}" if names else "has a field that its type does not"
+        raise _malformed(fault) from None
+
+
+def _malformed(fault: str) -> VerificationError:
+    return VerificationError(
+        f"a log entry {fault}",
+        mend="Do not rely on this log; use the version of psishare that wrote it to look at it.",
+        reason="entry_malformed",
+    )
