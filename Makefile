@@ -25,14 +25,12 @@ help:  ## show this list
 $(STAMPS)/venv: pyproject.toml constraints.txt
 	@mkdir -p $(STAMPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python tests/install_dependencies.py --constraint constraints.txt
+	$(BIN)/python tests/install_dependencies.py
 	touch $@
 
 # A development install: Python sources are used where they lie, the extension is built in place.
 $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(BIN):$$PATH $(BIN)/maturin develop --release --skip-install --locked
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . 
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(BIN):$$PATH $(BIN)/maturin develop --quiet --release --locked
 	touch $@
 
 setup: $(STAMPS)/build  ## virtual environment, dependencies, build

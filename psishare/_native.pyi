@@ -210,6 +210,14 @@ def contains(
 ) -> pa.BooleanArray:
     """Return, for each needle, whether the haystack holds it; any order, same width."""
 
+def lookup(
+    sorted: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
+) -> pa.BooleanArray:
+    """Return, for each needle, whether a strictly increasing column holds it; same width.
+
+    Costs the needles times the logarithm of the column, which may be mapped from a file.
+    """
+
 def merkle_root(values: pa.Array) -> bytes:
     """Return the RFC 6962 Merkle tree hash over ``binary`` or ``large_binary`` values, in order."""
 

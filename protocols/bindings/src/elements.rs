@@ -57,6 +57,25 @@ pub(crate) fn contains<'py>(
 }
 
 #[pyfunction]
+pub(crate) fn lookup<'py>(
+    sorted: &Bound<'py, PyAny>,
+    needles: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = sorted.py();
+    let (column, needles) = (Fixed::import(sorted)?, Fixed::import(needles)?);
+    if column.width() != needles.width() {
+        return Err(fault::input_error(
+            py,
+            "The two columns have values of different widths.",
+            "Compare values of one width.",
+        ));
+    }
+    let (column, needles) = (column.rows(py)?, needles.rows(py)?);
+    let found = cores::run(py, || Ok(sorted::lookup(column, needles)))?;
+    column::booleans(py, found)
+}
+
+#[pyfunction]
 pub(crate) fn merkle_root<'py>(values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = values.py();
     let values = Values::import(values)?;

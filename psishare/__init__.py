@@ -1,0 +1,28 @@
+"""psishare: private set intersection under a signed mandate, with a signed record of every exchange.
+
+The library's face is ``psishare.client``; its names are handed on here, and loaded when first used,
+so that an auditor's tools run without the native extension.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psishare.client import KeyColumn as KeyColumn
+    from psishare.client import ListSource as ListSource
+    from psishare.client import Match as Match
+    from psishare.client import Party as Party
+    from psishare.client import Server as Server
+    from psishare.client import Session as Session
+    from psishare.client import Summary as Summary
+
+__version__ = metadata.version("psishare")
+__all__ = ["KeyColumn", "ListSource", "Match", "Party", "Server", "Session", "Summary"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  any of the client's names
+    if name in __all__:
+        return getattr(import_module("psishare.client"), name)
+    raise AttributeError(f"module 'psishare' has no attribute {name!r}")

@@ -1,0 +1,668 @@
+"""The library's face: what a compliance system calls, and what the command line calls.
+
+A ``Party`` is an opened home folder. An authority connects and matches; a platform encodes and
+serves::
+
+    with Party.open("authority-home") as party, party.connect("tele", "tele.example:7447") as session:
+        match = session.match(table, key="phone=number", dataset="customers", mandate=envelope)
+    match.matches, match.receipt
+
+Promises: no result without a doubly signed receipt in this party's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import pyarrow as pa
+
+from psishare.audit.entry import LogCreated
+from psishare.audit.log import Log
+from psishare.datasets.manifest import Ruleset as ManifestRuleset
+from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
+from psishare.errors import ConfigError, InputError
+from psishare.exchange.admission import PlatformRooms
+from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
+from psishare.exchange.document import now, write_time
+from psishare.exchange.journal import Journal
+from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
+from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
+from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
+from psishare.exchange.register import Register
+from psishare.keys.note_key import NoteSigner, SignatureType
+from psishare.mandates.budget import Budget
+from psishare.mandates.policy import Policy
+from psishare.parties.home import Home
+from psishare.parties.peers import Peers
+from psishare.parties.tls import tls_name
+from psishare.psi import suite
+from psishare.psi.suite import DEFAULT_MAX_QUERY, Output
+from psishare.tables.result_file import write_matches
+from psishare.tables.table import Table
+from psishare.transport.certificate import TlsIdentity
+from psishare.transport.grpc_client import GrpcChannel
+from psishare.transport.grpc_server import GrpcServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from psishare.datasets.manifest import SignedManifest
+    from psishare.exchange.authority import Outcome
+    from psishare.exchange.receipt import SignedReceipt
+    from psishare.transport.channel import Channel
+
+__all__ = ["KeyColumn", "ListSource", "Match", "Party", "Server", "Session", "Summary"]
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_N_MAX = 2**24
+HOUSEKEEPING_S = 1.0
+LOGGING_ROLES = frozenset({"platform", "authority"})
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An exchange in figures.
+
+    Attributes:
+        rows: rows of the input.
+        rejected: rows without an identifier of the kind, by reason code.
+        distinct: distinct identifiers, which is what was asked.
+        matched: distinct identifiers that both parties hold.
+        matched_rows: rows of the input that matched; None with output ``count``.
+        platform_rows: the size of the platform's set.
+        seconds: from reading the input to the receipt.
+    """
+
+    rows: int
+    rejected: dict[str, int]
+    distinct: int
+    matched: int
+    matched_rows: int | None
+    platform_rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The result of an exchange; it exists only once the doubly signed receipt is in the log.
+
+    Attributes:
+        receipt: signed by both parties.
+        summary: figures.
+        cosigned: whether the platform has cosigned this party's log head yet.
+        first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
+    """
+
+    receipt: SignedReceipt
+    summary: Summary
+    cosigned: bool
+    first_rejects: tuple[tuple[int, str], ...]
+    _table: Table
+    _mask: pa.ChunkedArray | None
+
+    @property
+    def exchange_id(self) -> str:
+        """The exchange's id, hexadecimal."""
+        return self.receipt.receipt.exchange_id
+
+    @property
+    def count(self) -> int:
+        """How many distinct identifiers both parties hold."""
+        return self.summary.matched
+
+    @property
+    def mask(self) -> pa.ChunkedArray:
+        """For each row of the input whether it matched; ``bool``, no nulls.
+
+        Raises:
+            InputError: the output was ``count``, which tells no row.
+        """
+        if self._mask is None:
+            raise InputError(
+                "an exchange with output `count` tells how many match, not which",
+                mend="Use `.count`, or ask for output `matches` under a mandate that permits it.",
+                reason="output_unsupported",
+            )
+        return self._mask
+
+    @property
+    def matches(self) -> pa.Table:
+        """Every matching row of the input, all columns, in input order."""
+        offset, parts = 0, []
+        schema: pa.Schema | None = None
+        for batch in self._table.batches():
+            schema = batch.schema
+            part = self.mask.slice(offset, batch.num_rows).combine_chunks()
+            parts.append(batch.filter(part))
+            offset += batch.num_rows
+        return pa.Table.from_batches(parts, schema=schema or self._table.schema)
+
+    def write(self, path: Path, *, overwrite: bool = False) -> int:
+        """Write every matching row, all columns, in input order; atomically, mode 0600.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            InputError: the file exists already, or the input changed meanwhile.
+        """
+        n_rows: int = write_matches(self._table, self.mask, path, overwrite=overwrite)
+        return n_rows
+
+
+@dataclass(frozen=True, slots=True)
+class ListSource:
+    """A list that a platform serves with ``ecdh`` and ``openmined``.
+
+    Attributes:
+        table: where it is.
+        key: its key column.
+        name: the dataset's name in offers and mandates.
+    """
+
+    table: Table
+    key: KeyColumn
+    name: str
+
+
+class Party:
+    """A party's home folder, opened for work.
+
+    Use as a context manager; ``close`` frees what it holds.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.peers = Peers(home.peers_path)
+        self.log = open_log(home)
+        self.register = Register(home.state_path, home.path / "run")
+        self.journal = Journal(self.log)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a home folder of a platform or an authority.
+
+        Raises:
+            ConfigError: there is none, others can read it, or its role keeps no log.
+            AuditError: the log does not recover.
+        """
+        home = Home.open(Path(path))
+        if home.card.role not in LOGGING_ROLES:
+            raise ConfigError(
+                f"{home.id} is of role {home.card.role}, which takes no part in exchanges",
+                mend="Use the home of a platform or an authority.",
+                reason="role_unfit",
+            )
+        return cls(home)
+
+    def close(self) -> None:
+        """Free the register's lock."""
+        self.register.close()
+
+    def __enter__(self) -> Self:
+        """Return the party."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def connect(
+        self, platform: str, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Session:
+        """Connect to a pinned platform.
+
+        Args:
+            platform: its party id.
+            address: ``host:port``.
+            timeout_s: seconds for the connection and for each call.
+
+        Raises:
+            ConfigError: it is not pinned.
+            PeerError: it cannot be reached, or is not who its card says.
+        """
+        require_role(self.home, "authority")
+        peer = self.peers.get(platform)
+        channel = GrpcChannel.connect(
+            address,
+            identity=tls_identity(self.home),
+            pinned=peer.card.certificates(),
+            server_name=tls_name(peer.id),
+            peer=peer.id,
+            timeout_s=timeout_s,
+        )
+        return Session(self, channel)
+
+    def encode(
+        self,
+        table: Table,
+        key: KeyColumn,
+        *,
+        name: str,
+        n_max: int | None = None,
+        max_query: int = DEFAULT_MAX_QUERY,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Evaluate a list into the next epoch of a dataset, and log that it is published.
+
+        Args:
+            table: the platform's identifiers; duplicates are welcome.
+            key: the key column.
+            name: the dataset's name.
+            n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
+                leaves a quarter of headroom.
+            max_query: the most distinct rows that one exchange may ask.
+            progress: called as steps advance.
+
+        Raises:
+            InputError: the column, the kind or the name is not valid, or there are too many items.
+            AuditError: the log cannot take the entry; then there is no dataset.
+        """
+        require_role(self.home, "platform")
+        require_name(name)
+        report = progress or _quiet
+        prepared = self._prepare(table, key, report)
+        n_items = len(prepared.distinct)
+        parameters = Parameters(
+            platform=self.home.id,
+            ruleset=ManifestRuleset(version=key.ruleset.version, digest=key.ruleset.digest),
+            n_max=n_max or default_n_max(n_items),
+            max_query=max_query,
+            created=write_time(now()),
+        )
+        done = 0
+
+        def advanced(rows: int) -> None:
+            nonlocal done
+            done += rows
+            report("evaluating", done, n_items)
+
+        with self._store().encode(
+            name,
+            key.kind,
+            key.namespace,
+            _slices(prepared.distinct),
+            parameters=parameters,
+            signer=self.home.log_signer(),
+            progress=advanced,
+        ) as epoch:
+            epoch.note_entry(self.journal.published(epoch.signed))
+        return epoch.signed
+
+    def datasets(self) -> list[SignedManifest]:
+        """Return the newest epoch of each dataset of this platform."""
+        store = self._store()
+        return [store.open(name).signed for name in store.names()]
+
+    def serve(
+        self,
+        address: str,
+        *,
+        datasets: Iterable[Path | str] = (),
+        lists: Iterable[ListSource] = (),
+        out: Path | None = None,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        progress: Progress | None = None,
+    ) -> Server:
+        """Serve encoded datasets and lists until the server is stopped.
+
+        Args:
+            address: ``host:port``; port 0 takes a free one.
+            datasets: names of this platform's datasets, or folders of epochs.
+            lists: lists served with ``ecdh`` and ``openmined``.
+            out: with output ``both``: the folder for the platform's own matches, a file an exchange.
+            idle_timeout_s: how long an exchange may stand still before it is aborted.
+            progress: called as lists are read.
+
+        Raises:
+            ConfigError: nothing is to be served, or the address is not usable.
+        """
+        require_role(self.home, "platform")
+        report = progress or _quiet
+        sources = list(lists)
+        prepared = [self._prepare(source.table, source.key, report) for source in sources]
+        offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
+        offerings += [_listed(s, p) for s, p in zip(sources, prepared, strict=True)]
+        if not offerings:
+            raise ConfigError(
+                "there is nothing to serve",
+                mend="Name a dataset with --dataset, or a list with --data, --key and --name.",
+                reason="nothing_to_serve",
+            )
+        own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
+        return Server(self, address, offerings, _matches_writer(own, out), idle_timeout_s)
+
+    def _prepare(self, table: Table, key: KeyColumn, report: Progress) -> PreparedList:
+        rows = 0
+
+        def read(n_rows: int) -> None:
+            nonlocal rows
+            rows += n_rows
+            report("reading", rows, 0)
+
+        return prepare(table, key, read)
+
+    def _store(self) -> DatasetStore:
+        return DatasetStore(self.home.datasets_path, public_key=self.home.card.log_key)
+
+    def _encoded(self, dataset: Path | str) -> EncodedOffering:
+        folder = Path(dataset)
+        if folder.is_dir():
+            return EncodedOffering(open_dataset(folder, self.home.card.log_key))
+        return EncodedOffering(self._store().open(str(dataset)))
+
+
+class Session:
+    """An authority's connection to one platform. Use as a context manager.
+
+    Args:
+        party: the authority.
+        channel: to the platform.
+    """
+
+    def __init__(self, party: Party, channel: Channel) -> None:
+        self._party = party
+        self._channel = channel
+        self._platform = party.peers.get(channel.peer)
+
+    def match(
+        self,
+        data: Any,
+        *,
+        key: KeyColumn | str,
+        dataset: str,
+        mandate: bytes | Path,
+        protocol: str = suite.Protocol.OPRF,
+        output: str = Output.MATCHES,
+        operator: str | None = None,
+        progress: Progress | None = None,
+    ) -> Match:
+        """Find out which rows of a list the platform knows too.
+
+        Args:
+            data: a ``Table``, or anything with the Arrow PyCapsule interface: a ``pyarrow.Table``, a
+                pandas, polars or DuckDB object.
+            key: ``KIND=COLUMN``, or a ``KeyColumn``.
+            dataset: the platform's name for its set.
+            mandate: the envelope's bytes, or the path of its file.
+            protocol: ``oprf``, ``ecdh`` or ``openmined``.
+            output: ``matches``, ``count`` or ``both``.
+            operator: who runs it, for this party's records; the user's login name where None.
+            progress: called as steps advance.
+
+        Raises:
+            InputError: the list cannot be read.
+            AuthorisationError: the platform refuses; its reason code says why.
+            PeerError: the platform is silent, unreachable, or breaks the protocol.
+            AuditError: this party's log cannot take an entry.
+        """
+        started = time.monotonic()
+        report = progress or _quiet
+        party = self._party
+        table = data if isinstance(data, Table) else Table.from_arrow(data)
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        prepared = party._prepare(table, column, report)  # noqa: SLF001  the same module
+        rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
+        authority = Authority(rooms, self._channel, self._platform, report)
+        authority.recover()
+        outcome = authority.exchange(
+            Ask(
+                identifiers=prepared.distinct,
+                kind=column.kind,
+                namespace=column.namespace,
+                ruleset=column.ruleset,
+                dataset=dataset,
+                protocol=_choice(suite.Protocol, protocol, "protocol"),
+                output=_choice(Output, output, "output"),
+                mandate=_read_mandate(mandate),
+                operator=operator or getpass.getuser(),
+            )
+        )
+        return _match(table, prepared, outcome, output, time.monotonic() - started)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class Server:
+    """A platform that serves. It runs from its making to ``stop``.
+
+    Attributes:
+        port: where it listens.
+        recovered: exchanges of a process that is gone, which it has recorded as aborted.
+    """
+
+    def __init__(
+        self,
+        party: Party,
+        address: str,
+        offerings: list[Offering],
+        matched: Callable[[bytes, str, pa.Array], None] | None,
+        idle_timeout_s: float,
+    ) -> None:
+        self._budget = Budget(party.home.state_path)
+        rooms = PlatformRooms(
+            home=party.home,
+            peers=party.peers,
+            log=party.log,
+            budget=self._budget,
+            register=party.register,
+            policy=Policy.load(party.home.policy_path),
+        )
+        self._platform = Platform(rooms, offerings, matched=matched, idle_timeout_s=idle_timeout_s)
+        self.recovered = self._platform.recover()
+        self._server = GrpcServer(
+            self._platform,
+            address=address,
+            identity=tls_identity(party.home),
+            pinned_clients=lambda: _pinned_authorities(party.peers),
+        )
+        self.port = self._server.start()
+        self._stopped = threading.Event()
+        self._keeper = threading.Thread(
+            target=self._keep_house, name="psishare-keeper", daemon=True
+        )
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Take no more calls, abort what is still open, and return within seconds."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        self._server.stop()
+        self._keeper.join()
+        self._platform.stop()
+        self._budget.close()
+
+    def __enter__(self) -> Self:
+        """Return the server."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _keep_house(self) -> None:
+        while not self._stopped.wait(HOUSEKEEPING_S):
+            self._platform.expire()
+
+
+def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:
+    """Make a party's home folder, and its log where its role keeps one.
+
+    Raises:
+        ConfigError: the folder exists already, or the id or name is not valid.
+    """
+    home = Home.init(path, id=party_id, role=role, display_name=display_name)
+    if role in LOGGING_ROLES:
+        Log.create(home.log_path, **_log_signers(home)).append(_log_created(home))
+    return home
+
+
+def open_log(home: Home) -> Log:
+    """Open a party's log.
+
+    Raises:
+        AuditError: it does not recover.
+    """
+    return Log.open(home.log_path, **_log_signers(home))
+
+
+def tls_identity(home: Home) -> TlsIdentity:
+    """Return a party's certificate and key as the transport takes them."""
+    identity = home.tls_identity()
+    return TlsIdentity(identity.cert_pem, identity.key_pem)
+
+
+def require_role(home: Home, role: str) -> None:
+    """Refuse to do with one party's home what another role does.
+
+    Raises:
+        ConfigError: the home is of another role.
+    """
+    if home.card.role != role:
+        raise ConfigError(
+            f"{home.id} is of role {home.card.role}; this is done by a party of role {role}",
+            mend=f"Use --home with the folder of a party of role {role}.",
+            reason="role_unfit",
+        )
+
+
+def default_n_max(n_items: int) -> int:
+    """Return 2^24, or the next power of two that leaves a quarter of headroom."""
+    wanted = n_items + n_items // 4
+    return max(DEFAULT_N_MAX, 1 << max(0, wanted - 1).bit_length())
+
+
+def _log_signers(home: Home) -> dict[str, Any]:
+    return {
+        "origin": home.id,
+        "signer": NoteSigner(home.id, SignatureType.ED25519, home.log_signer()),
+        "pq_signer": NoteSigner(home.id, SignatureType.ML_DSA_44, home.pq_signer()),
+    }
+
+
+def _log_created(home: Home) -> LogCreated:
+    return LogCreated(party=home.id, role=home.card.role, card_sha256=home.card.sha256.hex())
+
+
+def _pinned_authorities(peers: Peers) -> tuple[bytes, ...]:
+    with contextlib.suppress(ConfigError):
+        peers.reload()
+    return tuple(
+        certificate
+        for peer in peers
+        if peer.card.role == "authority"
+        for certificate in peer.card.certificates()
+    )
+
+
+def _listed(source: ListSource, prepared: PreparedList) -> ListOffering:
+    require_name(source.name)
+    return ListOffering.of(
+        prepared.distinct,
+        name=source.name,
+        kind=source.key.kind,
+        namespace=source.key.namespace,
+        ruleset=source.key.ruleset,
+    )
+
+
+def _matches_writer(
+    own: dict[str, tuple[ListSource, PreparedList]], out: Path | None
+) -> Callable[[bytes, str, pa.Array], None] | None:
+    """Return what writes the platform's own matches, a file an exchange (output ``both``)."""
+    if out is None:
+        return None
+
+    def write(exchange_id: bytes, name: str, matched: pa.Array) -> None:
+        source, prepared = own[name]
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = out / f"{exchange_id.hex()}.csv"
+        write_matches(source.table, prepared.mask(matched), path, overwrite=False)
+
+    return write
+
+
+def _match(
+    table: Table, prepared: PreparedList, outcome: Outcome, output: str, seconds: float
+) -> Match:
+    mask = None if output == Output.COUNT else prepared.mask(outcome.matched)
+    matched_rows = mask.true_count if mask is not None and len(mask) else 0
+    summary = Summary(
+        rows=prepared.n_rows,
+        rejected=prepared.rejected,
+        distinct=len(prepared.distinct),
+        matched=len(outcome.matched),
+        matched_rows=None if mask is None else matched_rows,
+        platform_rows=outcome.elements,
+        seconds=seconds,
+    )
+    return Match(outcome.receipt, summary, outcome.cosigned, prepared.first_rejects, table, mask)
+
+
+def _slices(identifiers: pa.Array) -> Iterator[pa.Array]:
+    for start in range(0, len(identifiers), suite.MAX_FRAME_ROWS):
+        yield identifiers.slice(start, suite.MAX_FRAME_ROWS)
+
+
+def _choice(kind: type[Choice], text: str, what: str) -> Choice:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(
+            f"there is no {what} {text!r}",
+            mend=f"Choose one of {', '.join(kind)}.",
+            reason=f"{what}_unknown",
+        ) from None
+
+
+def _read_mandate(mandate: bytes | Path) -> bytes:
+    if isinstance(mandate, bytes):
+        return mandate
+    try:
+        return mandate.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the mandate {mandate} cannot be read: {error.strerror}",
+            mend="Name the mandate's file with --mandate.",
+            reason="mandate_missing",
+        ) from error
+
+
+def _quiet(_step: str, _done: int, _total: int) -> None:
+    """Report nothing."""

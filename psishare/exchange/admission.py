@@ -1,0 +1,187 @@
+"""Admission: whether an offer may be opened (protocols/specs/exchange.md, section 6).
+
+Nothing here touches the group. The first rule that fails is the reason code; the platform logs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from psishare.errors import AuthorisationError, ProtocolError
+from psishare.exchange.document import now, read_time
+from psishare.exchange.offer import OFFER, WIRE_VERSION, Offer
+from psishare.keys.statement import verify_statement
+from psishare.mandates.check import Request, check_mandate
+from psishare.mandates.envelope import TrustedKeys, VerifiedMandate, verify_envelope
+from psishare.psi import suite
+from psishare.psi.suite import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psishare.audit.log import Log
+    from psishare.exchange.offering import Offering
+    from psishare.exchange.register import Register
+    from psishare.mandates.budget import Budget
+    from psishare.mandates.policy import Policy
+    from psishare.parties.home import Home
+    from psishare.parties.peers import Peer, Peers
+    from psishare.transport.channel import Caller
+    from psishare.transport.wire_pb2 import OfferRequest
+
+
+@dataclass(frozen=True)
+class PlatformRooms:
+    """What the platform's side works with.
+
+    Attributes:
+        home: keys, card and folders.
+        peers: pinned parties.
+        log: the audit log.
+        budget: reservations and charges.
+        register: the exchanges.
+        policy: the platform's own rules.
+    """
+
+    home: Home
+    peers: Peers
+    log: Log
+    budget: Budget
+    register: Register
+    policy: Policy
+
+
+class Admission:
+    """Decides whether an offer may be opened.
+
+    Args:
+        rooms: home, peers, policy and budget are used.
+        offerings: what is served, by name and protocol.
+    """
+
+    def __init__(
+        self, rooms: PlatformRooms, offerings: Mapping[tuple[str, suite.Protocol], Offering]
+    ) -> None:
+        self._rooms = rooms
+        self._id = rooms.home.card.id
+        self._offerings = offerings
+
+    def require_own(self, offer: Offer, request: OfferRequest, peer: Peer, caller: Caller) -> None:
+        """Check who offers, to whom, on which connection, and when (section 6, steps 1 and 2)."""
+        if offer.authority != peer.id:
+            raise another_party(peer)
+        own_certificate = self._rooms.home.tls_identity().certificate_sha256.hex()
+        same_connection = (
+            offer.authority_certificate == caller.certificate_sha256.hex()
+            and offer.platform_certificate == own_certificate
+            and offer.platform == self._id
+        )
+        if not same_connection:
+            raise ProtocolError(
+                "the offer was made for another connection or another platform",
+                mend="Make a new offer on this connection.",
+                reason="offer_misdirected",
+                party=peer.id,
+            )
+        verify_statement(
+            peer.card.log_key, OFFER, offer.document(), request.offer.signature, party=peer.id
+        )
+        self.require_timely(offer.time, "offer", peer)
+
+    def require_served(self, offer: Offer) -> Offering:
+        """Check that versions, dataset, kind, ruleset and output agree (section 6, step 3)."""
+        protocol = suite.Protocol(offer.protocol)
+        if offer.wire_version != WIRE_VERSION or offer.suite != protocol.suite:
+            raise _mismatch("version_mismatch", "the wire version or the suite differs")
+        offering = self._offerings.get((offer.dataset, protocol))
+        if offering is None:
+            raise _mismatch(
+                "dataset_unknown", f"no dataset {offer.dataset} is served with {offer.protocol}"
+            )
+        if (offer.kind, offer.namespace) != (offering.kind, offering.namespace):
+            raise _mismatch("kind_mismatch", f"{offer.dataset} holds another kind or namespace")
+        if offer.ruleset != offering.ruleset:
+            raise _mismatch(
+                "ruleset_mismatch",
+                f"the canonical form of {offer.kind} differs: offered version"
+                f" {offer.ruleset.version} ({offer.ruleset.digest[:12]}), here version"
+                f" {offering.ruleset.version} ({offering.ruleset.digest[:12]})",
+            )
+        if offer.manifest_sha256 != offering.manifest_sha256:
+            raise _mismatch("manifest_mismatch", f"{offer.dataset} has another epoch by now")
+        if Output(offer.output) not in protocol.outputs:
+            raise _mismatch("output_unsupported", f"{protocol} cannot give {offer.output}")
+        if offer.rows > offering.max_query:
+            raise AuthorisationError(
+                f"{offer.rows:,} rows are more than the dataset allows in one exchange,"
+                f" {offering.max_query:,}",
+                mend="Split the list over several exchanges.",
+                reason="over_max_query",
+            )
+        return offering
+
+    def require_timely(self, text: str, what: str, peer: Peer) -> None:
+        """Check that a document was made now, by this clock and its tolerance."""
+        skew = abs(read_time(text) - now())
+        if skew > timedelta(seconds=self._rooms.policy.clock_tolerance_s):
+            raise AuthorisationError(
+                f"the {what}'s time is {int(skew.total_seconds())} seconds from this clock",
+                mend="Set both clocks, or raise the platform's clock tolerance.",
+                reason="clock_skew",
+                party=peer.id,
+            )
+
+    def authorise(self, offer: Offer, envelope: bytes) -> VerifiedMandate:
+        """Check mandate, policy and budget, in this order (section 6, steps 6 to 8)."""
+        if hashlib.sha256(envelope).hexdigest() != offer.mandate_sha256:
+            raise AuthorisationError(
+                "the mandate is not the one that the offer names",
+                mend="Send the mandate with its own offer.",
+                reason="mandate_mismatch",
+            )
+        verified = self.verify_mandate(envelope)
+        asked = Request(
+            authority=offer.authority,
+            platform=offer.platform,
+            protocol=offer.protocol,
+            dataset=offer.dataset,
+            kind=offer.kind,
+            output=offer.output,
+            rows=offer.rows,
+        )
+        tolerance_s = self._rooms.policy.clock_tolerance_s
+        check_mandate(verified.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
+        self._rooms.policy.decide(asked)
+        self._rooms.budget.reserve(
+            offer.exchange_id, verified.mandate, rows=offer.rows, kind=offer.kind, opened_at=now()
+        )
+        return verified
+
+    def verify_mandate(self, envelope: bytes) -> VerifiedMandate:
+        """Verify a mandate's signatures with the keys of the parties trusted here."""
+        peers = self._rooms.peers
+        trusted = TrustedKeys(
+            issuers=peers.trusted("issuer"), validators=peers.trusted("validator")
+        )
+        return verify_envelope(envelope, trusted)
+
+
+def another_party(peer: Peer) -> AuthorisationError:
+    """Return the error of a pinned party that speaks in another's name."""
+    return AuthorisationError(
+        f"the caller's certificate is {peer.id}'s, but it speaks in another party's name",
+        mend="Use the home folder of the party whose mandate this is.",
+        reason="peer_impersonation",
+        party=peer.id,
+    )
+
+
+def _mismatch(reason: str, fault: str) -> AuthorisationError:
+    return AuthorisationError(
+        fault,
+        mend="Agree with the platform on versions, dataset and protocol, then offer again.",
+        reason=reason,
+    )

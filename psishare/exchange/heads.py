@@ -1,0 +1,128 @@
+"""Log heads as they travel: showing one's own, accepting a peer's, remembering what was verified.
+
+Source: protocols/specs/exchange.md, section 4, step 4. A head that is not proven to extend the one
+remembered is a fork or a restored backup, and ends the exchange.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
+from psishare.audit.cosignature import cosign, verify_cosignatures
+from psishare.audit.peer_view import verify_extension
+from psishare.errors import TransportError, VerificationError
+from psishare.exchange.document import now
+from psishare.keys.note_key import NoteKey, NoteSigner, SignatureType
+from psishare.transport.wire_pb2 import LogHead
+
+if TYPE_CHECKING:
+    from psishare.audit.log import Log
+    from psishare.parties.card import Card
+    from psishare.parties.home import Home
+    from psishare.parties.peers import Peer, Peers
+
+
+def show_head(log: Log, since: int) -> LogHead:
+    """Return this log's newest checkpoint with the proof from the size that the peer knows.
+
+    Raises:
+        VerificationError: the peer knows a larger tree than this log has: it was restored from an
+            old copy.
+    """
+    note = log.checkpoint()
+    size = parse_checkpoint(note).tree_size
+    require_not_rolled_back(size, since)
+    proof = log.consistency_proof(since, size) if since else []
+    return LogHead(checkpoint=note, consistency=proof, since=since)
+
+
+def require_not_rolled_back(own_size: int, known_size: int) -> None:
+    """Refuse to go on with a log that is smaller than a peer has seen it.
+
+    Raises:
+        VerificationError: it is.
+    """
+    if known_size > own_size:
+        raise VerificationError(
+            f"this log has {own_size} entries, but the peer has seen {known_size}",
+            mend="The log was restored from an old copy: restore the newest one before going on.",
+            reason="log_rolled_back",
+        )
+
+
+class PeerHeads:
+    """What this party knows of its peers' logs.
+
+    Args:
+        peers: the home's peers, where verified heads are remembered.
+    """
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    def known_size(self, peer: Peer) -> int:
+        """Return the tree size of a peer's log as last verified; 0 where never."""
+        note = self._peers.checkpoint(peer.id)
+        return parse_checkpoint(note).tree_size if note else 0
+
+    def accept(self, peer: Peer, head: LogHead) -> Checkpoint:
+        """Verify that a peer's head extends the one that is remembered, and remember it instead.
+
+        Raises:
+            VerificationError: a signature or the proof is wrong.
+            TransportError: ``log_head_stale``: the proof starts from another size than is
+                remembered, because another exchange went on meanwhile; ask again.
+        """
+        remembered = self._peers.checkpoint(peer.id)
+        old = parse_checkpoint(remembered) if remembered else None
+        if head.since != (old.tree_size if old else 0):
+            raise TransportError(
+                f"{peer.id}'s log head is proven from size {head.since}, not from what is known here",
+                mend="Another exchange went on at the same time; the call is made again.",
+                reason="log_head_stale",
+                party=peer.id,
+            )
+        checkpoint = verify_extension(
+            old, head.checkpoint, list(head.consistency), peer.card.verifiers()
+        )
+        self._peers.remember_checkpoint(peer.id, head.checkpoint, checkpoint.tree_size)
+        return checkpoint
+
+
+def head_size(head: LogHead) -> int:
+    """Return the tree size of a head that this party made itself."""
+    return parse_checkpoint(head.checkpoint).tree_size
+
+
+def cosign_head(home: Home, note: bytes) -> bytes:
+    """Cosign a peer's checkpoint that was verified, with both of this party's log keys.
+
+    Returns:
+        Signature lines of types 0x04 and 0x06.
+    """
+    name = home.card.id
+    signers = [
+        NoteSigner(name, SignatureType.ED25519_COSIGNATURE, home.log_signer()),
+        NoteSigner(name, SignatureType.ML_DSA_44, home.pq_signer()),
+    ]
+    return cosign(parse_checkpoint(note), signers, time=int(now().timestamp()))
+
+
+def keep_cosignature(log: Log, tree_size: int, lines: bytes, peer: Peer) -> None:
+    """Verify a peer's cosignature of one of this log's checkpoints and keep it beside it.
+
+    Raises:
+        VerificationError: it is not the peer's over that checkpoint.
+    """
+    verify_cosignatures(
+        parse_checkpoint(log.checkpoint(tree_size)), lines, cosigner_keys(peer.card)
+    )
+    log.add_cosignature(tree_size, lines)
+
+
+def cosigner_keys(card: Card) -> list[NoteKey]:
+    """Return the keys that a party cosigns with: its log keys, as cosigners'."""
+    ml_dsa = next(k for k in card.verifiers() if k.type is SignatureType.ML_DSA_44)
+    ed25519 = NoteKey(card.id, SignatureType.ED25519_COSIGNATURE, card.log_key)
+    return [ed25519, ml_dsa]

@@ -1,0 +1,183 @@
+"""What an exchange writes into this party's log: one method an event, durable when it returns."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from psishare.audit.entry import (
+    DatasetDelivered,
+    DatasetPublished,
+    ExchangeAborted,
+    ExchangeClosed,
+    ExchangeOpened,
+    ExchangeRefused,
+    Ruleset,
+)
+
+if TYPE_CHECKING:
+    from psishare.audit.log import Log
+    from psishare.datasets.manifest import SignedManifest
+    from psishare.exchange.offer import Offer
+    from psishare.exchange.receipt import SignedReceipt
+    from psishare.exchange.terms import Terms
+
+
+class LastFrame(Protocol):
+    """How far the requests had come: frames and rows, and the last transcript and signature."""
+
+    @property
+    def frames(self) -> int:
+        """Frames committed."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of them."""
+
+    @property
+    def transcript(self) -> bytes | None:
+        """The requests' transcript after the last of them, 32 bytes; None before the first."""
+
+    @property
+    def signature(self) -> bytes | None:
+        """The authority's signature over it, 64 bytes; None before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An exchange that ended before its receipt.
+
+    Attributes:
+        exchange_id: 32 bytes.
+        peer: the other party.
+        mandate_id: the mandate's id, or None where it was not known yet.
+        reason: why it ended.
+        at_fault: the party at fault.
+        last: how far the requests had come.
+    """
+
+    exchange_id: bytes
+    peer: str
+    mandate_id: str | None
+    reason: str
+    at_fault: str
+    last: LastFrame | None
+
+
+class Journal:
+    """Writes the entries of exchanges and deliveries.
+
+    Args:
+        log: this party's log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def published(self, signed: SignedManifest) -> int:
+        """Enter a dataset's new epoch and return the entry's index."""
+        manifest = signed.manifest
+        entry = DatasetPublished(
+            dataset=manifest.dataset,
+            kind=manifest.kind,
+            namespace=manifest.namespace,
+            epoch=manifest.epoch,
+            public_key=manifest.public_key,
+            manifest_sha256=signed.sha256.hex(),
+            n_max=manifest.n_max,
+            max_query=manifest.max_query,
+        )
+        return self._log.append(entry).index
+
+    def delivered(
+        self, signed: SignedManifest, peer: str, mandate_id: str, mandate_sha256: bytes
+    ) -> None:
+        """Enter a delivery; both sides do."""
+        entry = DatasetDelivered(
+            dataset=signed.manifest.dataset,
+            epoch=signed.manifest.epoch,
+            manifest_sha256=signed.sha256.hex(),
+            peer=peer,
+            mandate_id=mandate_id,
+            mandate_sha256=mandate_sha256.hex(),
+        )
+        self._log.append(entry)
+
+    def refused(self, exchange_id: bytes, offer: Offer | None, reason: str, peer: str) -> None:
+        """Enter a refusal; an offer that could not be read has no fields to tell."""
+        entry = ExchangeRefused(
+            exchange_id=exchange_id.hex(),
+            peer=peer,
+            reason=reason,
+            mandate_sha256=offer.mandate_sha256 if offer else None,
+            protocol=offer.protocol if offer else None,
+            dataset=offer.dataset if offer else None,
+            kind=offer.kind if offer else None,
+            output=offer.output if offer else None,
+            rows=offer.rows if offer else None,
+        )
+        self._log.append(entry)
+
+    def opened(self, terms: Terms, peer: str) -> None:
+        """Enter the opening of an exchange, with both signed documents."""
+        offer, answer = terms.offer, terms.answer
+        entry = ExchangeOpened(
+            exchange_id=answer.exchange_id,
+            peer=peer,
+            protocol=offer.protocol,
+            dataset=offer.dataset,
+            epoch=answer.epoch,
+            manifest_sha256=answer.manifest_sha256,
+            kind=offer.kind,
+            ruleset=Ruleset(version=offer.ruleset.version, digest=offer.ruleset.digest),
+            output=offer.output,
+            rows=offer.rows,
+            mandate_id=terms.mandate_id,
+            mandate_sha256=offer.mandate_sha256,
+            opening_commitment=offer.opening_commitment,
+            peer_opening_commitment=answer.opening_commitment,
+            operator_commitment=offer.operator_commitment,
+            offer=_base64(offer.document()),
+            offer_signature=_base64(terms.offer_signature),
+            answer=_base64(answer.document()),
+            answer_signature=_base64(terms.answer_signature),
+        )
+        self._log.append(entry)
+
+    def closed(self, signed: SignedReceipt, peer: str) -> int:
+        """Enter a doubly signed receipt and return the entry's index."""
+        receipt = signed.receipt
+        entry = ExchangeClosed(
+            exchange_id=receipt.exchange_id,
+            peer=peer,
+            mandate_id=receipt.mandate_id,
+            receipt=_base64(signed.document),
+            receipt_sha256=receipt.sha256.hex(),
+            authority_signature=_base64(signed.authority_signature),
+            platform_signature=_base64(signed.platform_signature),
+            rows=receipt.requests.rows,
+        )
+        return self._log.append(entry).index
+
+    def aborted(self, ending: Ending) -> None:
+        """Enter the end of an exchange before its receipt, with the last signed request."""
+        last = ending.last
+        transcript = last.transcript if last else None
+        signature = last.signature if last else None
+        entry = ExchangeAborted(
+            exchange_id=ending.exchange_id.hex(),
+            peer=ending.peer,
+            mandate_id=ending.mandate_id,
+            reason=ending.reason,
+            frames=last.frames if last else 0,
+            rows=last.rows if last else 0,
+            requests_transcript=transcript.hex() if transcript else None,
+            last_signature=_base64(signature) if signature else None,
+            at_fault=ending.at_fault,
+        )
+        self._log.append(entry)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,369 @@
+"""One opened exchange at the platform: its frames in order, its transcripts, its computation.
+
+Frames are committed in the order of their numbers, each before it is evaluated; evaluations run side
+by side. Every call may come again and gets the same answer (protocols/specs/exchange.md, section 8).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+
+from psishare.errors import InternalError, ProtocolError, PsishareError, VerificationError
+from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
+from psishare.exchange.receipt import Receipt, SequenceTotals
+from psishare.exchange.transcript import (
+    REQUEST,
+    RETURN,
+    Transcript,
+    frame_digest,
+    frame_statement,
+)
+from psishare.keys.statement import verify_statement
+from psishare.psi import suite
+from psishare.psi.ecdh import EcdhPlatform, join, require_increasing, sorted_answers
+from psishare.psi.suite import Output, Sequence, frame_span
+from psishare.transport.wire_pb2 import (
+    EvaluateRequest,
+    FetchRequest,
+    FrameResponse,
+    ReturnRequest,
+    ReturnResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psishare.exchange.offering import Driver
+    from psishare.exchange.terms import Terms
+
+PENDING_AFTER_S = 10.0
+"""How long a call waits for work that is under way before it answers ``pending``."""
+
+
+class FrameLedger(Protocol):
+    """Where frames are committed and charged, durably (``mandates.budget.Budget``)."""
+
+    def charge(  # noqa: PLR0917  one frame, in the order in which it is described
+        self,
+        exchange_id: bytes,
+        index: int,
+        rows: int,
+        digest: bytes,
+        transcript: bytes,
+        signature: bytes,
+    ) -> object:
+        """Commit a frame, or recognise one that was committed."""
+
+
+@dataclass(slots=True)
+class _Sequences:
+    """The four transcripts of an exchange."""
+
+    requests: Transcript
+    elements: Transcript
+    answers: Transcript
+    returns: Transcript
+
+    @classmethod
+    def start(cls, exchange_id: bytes) -> _Sequences:
+        return cls(**{name.value: Transcript(name, exchange_id) for name in Sequence})
+
+
+class OpenedExchange:
+    """One opened exchange at the platform.
+
+    Args:
+        terms: what was offered and answered.
+        authority_key: the authority's pinned Ed25519 key.
+        driver: the platform's computation.
+        ledger: commits and charges frames.
+        matched: for output ``both``, called once with the indices of the platform's matches.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        authority_key: bytes,
+        driver: Driver,
+        ledger: FrameLedger,
+        matched: Callable[[pa.Array], None] | None = None,
+    ) -> None:
+        self.terms = terms
+        self._protocol = suite.Protocol(terms.offer.protocol)
+        self._authority_key = authority_key
+        self._driver = driver
+        self._ledger = ledger
+        self._matched = matched
+        self._sequences = _Sequences.start(terms.exchange_id)
+        self._answer_digests: dict[int, bytes] = {}
+        self._answers: dict[int, pa.FixedSizeBinaryArray] = {}
+        self._returned: list[pa.FixedSizeBinaryArray] = []
+        self._last_element: bytes | None = None
+        self._turn = threading.Condition()
+        self._own = _OwnElements(driver, terms.offer.frame_rows, self._sequences.elements)
+        self._late = _LateAnswers(terms.offer.frame_rows, self._sequences.answers)
+        self.touched = time.monotonic()
+
+    def evaluate(self, request: EvaluateRequest) -> FrameResponse:
+        """Take a request frame: verify, commit, charge, then evaluate it."""
+        self.touched = time.monotonic()
+        offer, protocol = self.terms.offer, self._protocol
+        _start, rows = frame_span(request.index, offer.rows, offer.frame_rows)
+        self._verify_signature(REQUEST, request, rows)
+        elements = decode_frame(request.batch, n_rows=rows, element_bytes=protocol.element_bytes)
+        digest = frame_digest("requests", request.index, rows, element_bytes_of(elements))
+        if not self._commit(request, digest, elements):
+            return FrameResponse(pending=True)
+        answer = self._driver.evaluate(elements)
+        if answer.elements is None:
+            raise InternalError("a driver gave no answer", mend="Report this as a fault.")
+        with self._turn:
+            self._keep_answer(request.index, answer.elements)
+        self.touched = time.monotonic()
+        if self.output is Output.COUNT:
+            return FrameResponse()
+        return FrameResponse(batch=encode_frame(answer.elements), proof=answer.proof)
+
+    @property
+    def output(self) -> Output:
+        """The output that was offered."""
+        return Output(self.terms.offer.output)
+
+    def fetch(self, request: FetchRequest) -> FrameResponse:
+        """Return a frame of the platform's own elements, or of its late answers (``count``)."""
+        self.touched = time.monotonic()
+        if request.sequence == 1:
+            return self._own.frame(request.index)
+        if request.sequence == 2 and self.output is Output.COUNT:
+            with self._turn:
+                if self._sequences.requests.rows != self.terms.offer.rows:
+                    raise _early()
+                return self._late.frame(request.index, self._answers)
+        raise ProtocolError(
+            "the peer asked for a sequence that this exchange does not have",
+            mend="Use the same version of psishare on both sides.",
+            reason="sequence_unknown",
+        )
+
+    def take_return(self, request: ReturnRequest) -> ReturnResponse:
+        """Take a frame of the platform's elements, blinded by both (output ``both``)."""
+        self.touched = time.monotonic()
+        n_elements, frame_rows = self.terms.answer.elements, self.terms.offer.frame_rows
+        if self.output is not Output.BOTH:
+            raise ProtocolError(
+                "the peer returned elements in an exchange whose output is not `both`",
+                mend="Use the same version of psishare on both sides.",
+                reason="sequence_unknown",
+            )
+        _start, rows = frame_span(request.index, n_elements, frame_rows)
+        self._verify_signature(RETURN, request, rows)
+        elements = decode_frame(request.batch, n_rows=rows, element_bytes=suite.ELEMENT_BYTES)
+        digest = frame_digest("returns", request.index, rows, element_bytes_of(elements))
+        with self._turn:
+            returns = self._sequences.returns
+            self._turn.wait_for(lambda: returns.frames >= request.index, PENDING_AFTER_S)
+            if returns.frames == request.index:
+                _require_transcript(returns, digest, request.transcript)
+                returns.add(digest, rows)
+                self._returned.append(elements)
+                self._turn.notify_all()
+            elif returns.frames < request.index:
+                return ReturnResponse(pending=True)
+        return ReturnResponse()
+
+    def receipt(self, claimed: Receipt) -> Receipt:
+        """Return the receipt that this side stands by, with the claimed time of closing.
+
+        Raises:
+            ProtocolError: frames are missing, so there is nothing to close.
+        """
+        with self._turn:
+            self._require_complete()
+            totals = {
+                name.value: SequenceTotals.of(getattr(self._sequences, name)) for name in Sequence
+            }
+        return self.terms.receipt(totals, closed=claimed.closed)
+
+    @property
+    def n_requests(self) -> int:
+        """Request frames committed so far."""
+        return self._sequences.requests.frames
+
+    def release_matches(self) -> None:
+        """Hand the platform its matches (output ``both``), once the receipt is signed and logged."""
+        if self._matched is None or not isinstance(self._driver, EcdhPlatform):
+            return
+        answers = join([self._answers[i] for i in sorted(self._answers)], pa.binary(32))
+        self._matched(self._driver.matched(answers, join(self._returned, pa.binary(32))))
+
+    def _verify_signature(
+        self, label: str, request: EvaluateRequest | ReturnRequest, rows: int
+    ) -> None:
+        """Verify the authority's signature over a frame, before anything else is done with it."""
+        exchange_id = self.terms.exchange_id
+        statement = frame_statement(exchange_id, request.index, request.transcript, rows)
+        authority = self.terms.offer.authority
+        try:
+            verify_statement(
+                self._authority_key, label, statement, request.signature, party=authority
+            )
+        except VerificationError as error:
+            raise ProtocolError(
+                f"the signature of frame {request.index} is not {authority}'s",
+                mend="Do not trust this exchange; ask the authority for its log.",
+                reason="frame_signature_invalid",
+                party=authority,
+            ) from error
+
+    def _commit(
+        self, request: EvaluateRequest, digest: bytes, elements: pa.FixedSizeBinaryArray
+    ) -> bool:
+        """Commit a frame in its turn; False where the frame before it has not come yet."""
+        index, requests = request.index, self._sequences.requests
+        with self._turn:
+            if not self._turn.wait_for(lambda: requests.frames >= index, PENDING_AFTER_S):
+                return False
+            new = requests.frames == index
+            if new:
+                _require_transcript(requests, digest, request.transcript)
+                self._require_order(elements)
+            self._ledger.charge(
+                self.terms.exchange_id,
+                index,
+                len(elements),
+                digest,
+                request.transcript,
+                request.signature,
+            )
+            if new:
+                self._last_element = elements[-1].as_py()
+                requests.add(digest, len(elements))
+                self._turn.notify_all()
+        return True
+
+    def _require_order(self, elements: pa.FixedSizeBinaryArray) -> None:
+        if self._protocol is suite.Protocol.ECDH:
+            require_increasing(elements, "element", self._last_element)
+
+    def _keep_answer(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+        """Chain the answers' digests in order; keep the answers where a later step needs them."""
+        if self.output is not Output.MATCHES:
+            self._answers[index] = elements
+        if self.output is Output.COUNT:
+            return
+        sequences = self._sequences
+        digest = frame_digest("answers", index, len(elements), element_bytes_of(elements))
+        self._answer_digests[index] = digest
+        offer = self.terms.offer
+        while (known := self._answer_digests.get(sequences.answers.frames)) is not None:
+            at = sequences.answers.frames
+            sequences.answers.add(known, frame_span(at, offer.rows, offer.frame_rows)[1])
+
+    def _require_complete(self) -> None:
+        """Refuse to close while a frame is missing in any sequence."""
+        offer, answer, sequences = self.terms.offer, self.terms.answer, self._sequences
+        due = {
+            sequences.requests: offer.rows,
+            sequences.answers: offer.rows,
+            sequences.elements: answer.elements,
+            sequences.returns: answer.elements if self.output is Output.BOTH else 0,
+        }
+        missing = [
+            transcript.sequence for transcript, rows in due.items() if transcript.rows != rows
+        ]
+        if missing:
+            raise ProtocolError(
+                f"the peer closes the exchange although {', '.join(missing)} are not complete",
+                mend="Use the same version of psishare on both sides.",
+                reason="exchange_incomplete",
+            )
+
+
+class _FrameSource:
+    """Serves frames of one array, chaining their digests in order as they are first served."""
+
+    def __init__(self, frame_rows: int, transcript: Transcript) -> None:
+        self._frame_rows = frame_rows
+        self._transcript = transcript
+        self._lock = threading.Lock()
+
+    def _serve(self, elements: pa.FixedSizeBinaryArray, index: int) -> FrameResponse:
+        start, rows = frame_span(index, len(elements), self._frame_rows)
+        with self._lock:
+            for at in range(self._transcript.frames, index + 1):
+                at_start, at_rows = frame_span(at, len(elements), self._frame_rows)
+                part = element_bytes_of(elements.slice(at_start, at_rows))
+                digest = frame_digest(self._transcript.sequence, at, at_rows, part)
+                self._transcript.add(digest, at_rows)
+        return FrameResponse(batch=encode_frame(elements.slice(start, rows)))
+
+
+class _OwnElements(_FrameSource):
+    """The platform's own elements, computed beside the first requests."""
+
+    def __init__(self, driver: Driver, frame_rows: int, transcript: Transcript) -> None:
+        super().__init__(frame_rows, transcript)
+        self._driver = driver
+        self._elements: Future[pa.FixedSizeBinaryArray] | None = None
+
+    def frame(self, index: int) -> FrameResponse:
+        """Return one frame, or ``pending`` while the elements are being computed."""
+        try:
+            elements = self._start().result(timeout=PENDING_AFTER_S)
+        except FutureTimeoutError:
+            return FrameResponse(pending=True)
+        return self._serve(elements, index)
+
+    def _start(self) -> Future[pa.FixedSizeBinaryArray]:
+        with self._lock:
+            if self._elements is None:
+                self._elements = Future()
+                threading.Thread(target=self._compute, args=(self._elements,), daemon=True).start()
+            return self._elements
+
+    def _compute(self, future: Future[pa.FixedSizeBinaryArray]) -> None:
+        try:
+            future.set_result(self._driver.elements)
+        except PsishareError as error:
+            future.set_exception(error)
+        except BaseException as error:  # the waiting call must hear of it, whatever it is
+            future.set_exception(error)
+            raise
+
+
+class _LateAnswers(_FrameSource):
+    """All answers of a ``count`` exchange, sorted as a whole after the last request."""
+
+    def __init__(self, frame_rows: int, transcript: Transcript) -> None:
+        super().__init__(frame_rows, transcript)
+        self._sorted: pa.FixedSizeBinaryArray | None = None
+
+    def frame(self, index: int, answers: dict[int, pa.FixedSizeBinaryArray]) -> FrameResponse:
+        """Return one frame of the sorted answers."""
+        if self._sorted is None:
+            self._sorted = sorted_answers([answers[i] for i in sorted(answers)])
+        return self._serve(self._sorted, index)
+
+
+def _require_transcript(transcript: Transcript, digest: bytes, claimed: bytes) -> None:
+    if transcript.after(digest) != claimed:
+        raise ProtocolError(
+            f"frame {transcript.frames} is not the one that its transcript was signed for",
+            mend="A frame was changed, replayed or reordered; do not trust this exchange.",
+            reason="transcript_differs",
+        )
+
+
+def _early() -> ProtocolError:
+    return ProtocolError(
+        "the peer asked for the answers before its last request",
+        mend="Use the same version of psishare on both sides.",
+        reason="exchange_incomplete",
+    )

@@ -1,0 +1,135 @@
+"""A party's list, made ready: canonical, distinct, and joined back to the rows that it came from.
+
+Neither file order nor multiplicity travels: what is asked are the distinct canonical values, and the
+answer is joined back here, so that every matching row of the input comes back in input order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from psishare.errors import InputError
+from psishare.exchange.offer import Ruleset
+from psishare.identifiers import canonicalise, ruleset_digest, ruleset_version
+
+if TYPE_CHECKING:
+    from psishare.tables.table import Table
+
+Progress = Callable[[int], None]
+_VALUES = pa.large_binary()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumn:
+    """Which column holds the identifiers, and what they are.
+
+    Attributes:
+        kind: the identifiers' kind, such as ``phone``.
+        column: the column's name.
+        namespace: sets apart opaque identifiers of different origin; may be empty.
+        region: the default region of phone numbers without a country code, such as ``DE``.
+    """
+
+    kind: str
+    column: str
+    namespace: str = ""
+    region: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, namespace: str = "", region: str | None = None) -> KeyColumn:
+        """Parse ``KIND=COLUMN``.
+
+        Raises:
+            InputError: not of that form.
+        """
+        kind, equals, column = text.partition("=")
+        if not (kind and equals and column):
+            raise InputError(
+                "a key is KIND=COLUMN, such as phone=number",
+                mend="Name the kind, an equals sign and the column.",
+                reason="key_malformed",
+            )
+        return cls(kind, column, namespace, region)
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The version and digest of the kind's canonical form here."""
+        return Ruleset(version=ruleset_version(self.kind), digest=ruleset_digest(self.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedList:
+    """A list that is ready to be asked about, or to be served.
+
+    Attributes:
+        distinct: the distinct canonical identifiers, ``large_binary``, in first-occurrence order.
+        rows: for each row of the input the index into ``distinct``, ``int32``; null where the row
+            was rejected.
+        rejected: rows rejected, by reason code.
+        first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
+    """
+
+    distinct: pa.Array
+    rows: pa.ChunkedArray
+    rejected: dict[str, int]
+    first_rejects: tuple[tuple[int, str], ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the input."""
+        return len(self.rows)
+
+    @property
+    def n_rejected(self) -> int:
+        """Rows that hold no identifier of the kind."""
+        return sum(self.rejected.values())
+
+    def mask(self, matched: pa.Array) -> pa.ChunkedArray:
+        """Tell for each row of the input whether its identifier is among the matched.
+
+        Args:
+            matched: ``uint64`` indices into ``distinct``.
+
+        Returns:
+            ``bool``, shape ``(n_rows,)``, no nulls.
+        """
+        return pc.is_in(self.rows, value_set=matched.cast(pa.int32()))
+
+
+def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
+    """Read a table's key column, canonicalise it and find its distinct values.
+
+    Args:
+        table: read once, batch by batch; only the key column is kept.
+        key: which column, and of what kind.
+        progress: called with the number of rows read, batch by batch.
+
+    Raises:
+        InputError: the column is missing or not text, the kind is unknown, or the file is damaged.
+    """
+    values: list[pa.Array] = []
+    rejected: Counter[str] = Counter()
+    first: list[tuple[int, str]] = []
+    n_rows = 0
+    for batch in table.batches(columns=[key.column]):
+        canonical = canonicalise(
+            batch.column(0), key.kind, namespace=key.namespace, region=key.region
+        )
+        values.append(canonical.values.cast(_VALUES))
+        reasons = canonical.rejects.reasons.to_pylist()
+        rejected.update(reasons)
+        if len(first) < 10:
+            found = zip(canonical.rejects.rows.to_pylist(), reasons, strict=True)
+            first.extend((n_rows + row, reason) for row, reason in found)
+        n_rows += batch.num_rows
+        progress(batch.num_rows)
+    encoded = pa.chunked_array(values, _VALUES).dictionary_encode()
+    rows = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
+    dictionary = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], _VALUES)
+    return PreparedList(dictionary, rows, dict(rejected), tuple(first[:10]))

@@ -1,0 +1,279 @@
+"""The register: this party's exchanges and how far each has come, in ``state.db``.
+
+The log is what counts; the register is how a process that starts finds what a process that died left
+behind. Every row names its owner, a lock file that the owning process holds as long as it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from psishare.errors import AuditError, ConfigError
+from psishare.exchange.document import now, write_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUSY_TIMEOUT_S = 30.0
+SCHEMA_VERSION = 1
+_VERSION_TABLE = "CREATE TABLE IF NOT EXISTS register_schema (version INTEGER NOT NULL)"
+_EXCHANGES_TABLE = """
+CREATE TABLE IF NOT EXISTS exchanges (
+    exchange_id BLOB PRIMARY KEY,
+    peer TEXT NOT NULL,
+    state TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    offer BLOB NOT NULL,
+    mandate_id TEXT,
+    answer BLOB,
+    receipt BLOB,
+    authority_signature BLOB,
+    platform_signature BLOB,
+    closed_index INTEGER,
+    reason TEXT,
+    started TEXT NOT NULL,
+    updated TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_DELIVERIES_TABLE = """
+CREATE TABLE IF NOT EXISTS deliveries (
+    peer TEXT NOT NULL,
+    mandate_sha256 BLOB NOT NULL,
+    dataset TEXT NOT NULL,
+    manifest_sha256 BLOB NOT NULL,
+    PRIMARY KEY (peer, mandate_sha256, dataset, manifest_sha256)
+) WITHOUT ROWID
+"""
+_COLUMNS = (
+    "exchange_id, peer, state, offer, mandate_id, answer, receipt, authority_signature,"
+    " platform_signature, closed_index, reason, started, updated"
+)
+
+
+class State(StrEnum):
+    """How far an exchange has come on this side."""
+
+    OFFERED = "offered"
+    OPENED = "opened"
+    PENDING = "pending"
+    CLOSED = "closed"
+    ABORTED = "aborted"
+    REFUSED = "refused"
+
+
+LIVE = (State.OFFERED, State.OPENED, State.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One exchange as the register holds it."""
+
+    exchange_id: bytes
+    peer: str
+    state: State
+    offer: bytes
+    mandate_id: str | None
+    answer: bytes | None
+    receipt: bytes | None
+    authority_signature: bytes | None
+    platform_signature: bytes | None
+    closed_index: int | None
+    reason: str | None
+    started: str
+    updated: str
+
+
+class Register:
+    """The exchanges of one home folder, shared by the processes of one host.
+
+    Args:
+        path: ``state.db``.
+        locks: a folder for this process's lock file.
+
+    Raises:
+        ConfigError: the file is not a register of this version.
+    """
+
+    def __init__(self, path: Path, locks: Path) -> None:
+        self._path = path
+        self._locks = locks
+        self._thread = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._owner = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
+        with self._writing() as database:
+            database.execute(_VERSION_TABLE)
+            database.execute(_EXCHANGES_TABLE)
+            database.execute(_DELIVERIES_TABLE)
+            _check_version(database, path)
+        locks.mkdir(mode=0o700, exist_ok=True)
+        self._lock = _take_lock(locks / self._owner)
+
+    def close(self) -> None:
+        """Give up this process's lock; what it left unfinished may be taken by another."""
+        (self._locks / self._owner).unlink(missing_ok=True)
+        os.close(self._lock)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+    def begin(self, exchange_id: bytes, *, peer: str, state: State, offer: bytes) -> bool:
+        """Enter a new exchange; False where it is there already."""
+        time = write_time(now())
+        with self._writing() as database:
+            cursor = database.execute(
+                "INSERT OR IGNORE INTO exchanges"
+                " (exchange_id, peer, state, owner, offer, started, updated)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (exchange_id, peer, state, self._owner, offer, time, time),
+            )
+        return cursor.rowcount == 1
+
+    def update(self, exchange_id: bytes, state: State, **values: bytes | int | str | None) -> None:
+        """Move an exchange to a state and set columns of its row."""
+        assignments = "".join(f", {name} = ?" for name in values)
+        with self._writing() as database:
+            database.execute(
+                f"UPDATE exchanges SET state = ?, updated = ?{assignments} WHERE exchange_id = ?",  # noqa: S608  column names are this module's callers' keywords
+                (state, write_time(now()), *values.values(), exchange_id),
+            )
+
+    def get(self, exchange_id: bytes) -> Row | None:
+        """Return one exchange, or None."""
+        return next(self._rows("WHERE exchange_id = ?", exchange_id), None)
+
+    def rows(self) -> list[Row]:
+        """Return every exchange, the newest first."""
+        return list(self._rows("ORDER BY started DESC, exchange_id"))
+
+    def pending(self, peer: str) -> list[Row]:
+        """Return the exchanges whose receipt this side has signed and that peer has not returned."""
+        return list(self._rows("WHERE state = ? AND peer = ?", State.PENDING, peer))
+
+    def deliveries(self, peer: str, mandate_sha256: bytes, dataset: str) -> set[bytes]:
+        """Return the digests of the dataset's manifests delivered to a peer under a mandate."""
+        with self._translated():
+            found = self._connection().execute(
+                "SELECT manifest_sha256 FROM deliveries"
+                " WHERE peer = ? AND mandate_sha256 = ? AND dataset = ?",
+                (peer, mandate_sha256, dataset),
+            )
+            return {digest for (digest,) in found.fetchall()}
+
+    def delivered(
+        self, peer: str, mandate_sha256: bytes, dataset: str, manifest_sha256: bytes
+    ) -> None:
+        """Enter a delivery, once it is in the log."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)",
+                (peer, mandate_sha256, dataset, manifest_sha256),
+            )
+
+    def orphans(self) -> list[Row]:
+        """Return the unfinished exchanges of processes that are gone, and make them ours."""
+        with self._writing() as database:
+            owners = database.execute(
+                f"SELECT DISTINCT owner FROM exchanges WHERE state IN ({_marks(LIVE)})",  # noqa: S608  only marks
+                LIVE,
+            ).fetchall()
+            dead = [owner for (owner,) in owners if owner != self._owner and self._is_gone(owner)]
+            for owner in dead:
+                database.execute(
+                    "UPDATE exchanges SET owner = ? WHERE owner = ?", (self._owner, owner)
+                )
+                (self._locks / owner).unlink(missing_ok=True)
+        mine = f"WHERE owner = ? AND state IN ({_marks(LIVE)})"
+        return list(self._rows(mine, self._owner, *LIVE)) if dead else []
+
+    def _is_gone(self, owner: str) -> bool:
+        """Tell whether the process that owned a lock file has ended."""
+        try:
+            descriptor = os.open(self._locks / owner, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _rows(self, clause: str, *values: bytes | str) -> Iterator[Row]:
+        with self._translated():
+            found = self._connection().execute(
+                f"SELECT {_COLUMNS} FROM exchanges {clause}",  # noqa: S608  clauses are this module's
+                values,
+            )
+            rows = found.fetchall()
+        for row in rows:
+            exchange_id, peer, state, *rest = row
+            yield Row(exchange_id, peer, State(state), *rest)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Run one durable transaction."""
+        with self._translated():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise AuditError(
+                f"the state in {self._path} cannot be read or written: {type(error).__name__}",
+                mend="Check free space and permissions, then start again.",
+                reason="state_write_failed",
+            ) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._thread, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._thread.connection = connection
+            self._connections.append(connection)
+        return connection
+
+
+def _check_version(database: sqlite3.Connection, path: Path) -> None:
+    found = database.execute("SELECT version FROM register_schema").fetchone()
+    if found is None:
+        database.execute("INSERT INTO register_schema VALUES (?)", (SCHEMA_VERSION,))
+    elif found[0] != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path} holds exchanges in format {found[0]}, and this psishare reads {SCHEMA_VERSION}",
+            mend="Use the version of psishare that wrote it, or a newer one.",
+            reason="home_version",
+        )
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _marks(values: tuple[State, ...]) -> str:
+    return ", ".join("?" * len(values))

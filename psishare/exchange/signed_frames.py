@@ -1,0 +1,186 @@
+"""The authority's channel of frames: signs and chains what it sends, checks and chains what comes.
+
+Source: protocols/specs/exchange.md, section 8.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psishare.errors import TransportError
+from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
+from psishare.exchange.receipt import SequenceTotals
+from psishare.exchange.transcript import (
+    REQUEST,
+    RETURN,
+    Transcript,
+    frame_digest,
+    frame_statement,
+)
+from psishare.keys.statement import sign_statement
+from psishare.psi import suite
+from psishare.psi.channel import IN_FLIGHT, EvaluatedFrame
+from psishare.psi.suite import Output, Sequence, frame_span
+from psishare.transport import wire_pb2 as wire
+from psishare.transport.channel import Call
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from psishare.exchange.terms import Terms
+    from psishare.keys.signer import Signer
+    from psishare.transport.channel import Channel
+
+MAX_PENDING = 360
+"""How often a peer may answer ``pending`` to one call; each takes it up to ten seconds."""
+_WIRE_SEQUENCE = {
+    Sequence.ELEMENTS: wire.SEQUENCE_ELEMENTS,
+    Sequence.ANSWERS: wire.SEQUENCE_ANSWERS,
+}
+
+Sent = Callable[["pa.FixedSizeBinaryArray"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """How far the signed requests have come (``journal.LastFrame``)."""
+
+    frames: int
+    rows: int
+    transcript: bytes | None
+    signature: bytes | None
+
+
+class SignedFrames:
+    """The ``FrameChannel`` of one opened exchange.
+
+    Args:
+        channel: to the platform.
+        terms: what was offered and answered.
+        signer: the authority's Ed25519 signer.
+        sent: called with the elements of each request frame, in order, before it is sent.
+    """
+
+    def __init__(self, channel: Channel, terms: Terms, signer: Signer, sent: Sent) -> None:
+        self._channel = channel
+        self._terms = terms
+        self._signer = signer
+        self._sent = sent
+        self._width = suite.Protocol(terms.offer.protocol).element_bytes
+        self._transcripts = {name: Transcript(name, terms.exchange_id) for name in Sequence}
+        self._early: dict[Sequence, dict[int, tuple[bytes, int]]] = {name: {} for name in Sequence}
+        self._requested = Requested(0, 0, None, None)
+        self._lock = threading.Lock()
+        self._calls = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="psishare-frame")
+
+    def close(self) -> None:
+        """Drop the calls that are not under way and wait for those that are."""
+        self._calls.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def frame_rows(self) -> int:
+        """Rows of every frame but the last."""
+        return self._terms.offer.frame_rows
+
+    @property
+    def n_elements(self) -> int:
+        """How many elements of its own the platform announced."""
+        return self._terms.answer.elements
+
+    def last_request(self) -> Requested:
+        """Tell how far the signed requests have come, for the log."""
+        return self._requested
+
+    def totals(self) -> dict[str, SequenceTotals]:
+        """Return the totals of the four sequences, for the receipt."""
+        return {name.value: SequenceTotals.of(t) for name, t in self._transcripts.items()}
+
+    def evaluate(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[EvaluatedFrame]:
+        """Sign and send request frame ``index``; frames come in order."""
+        self._sent(elements)
+        transcript, signature = self._sign(Sequence.REQUESTS, REQUEST, index, elements)
+        requests = self._transcripts[Sequence.REQUESTS]
+        self._requested = Requested(requests.frames, requests.rows, transcript, signature)
+        request = wire.EvaluateRequest(
+            exchange_id=self._terms.exchange_id,
+            index=index,
+            transcript=transcript,
+            signature=signature,
+            batch=encode_frame(elements),
+        )
+        return self._calls.submit(self._evaluated, request, len(elements))
+
+    def fetch(self, sequence: Sequence, index: int) -> Future[pa.FixedSizeBinaryArray]:
+        """Fetch one frame of the platform's elements or late answers."""
+        request = wire.FetchRequest(
+            exchange_id=self._terms.exchange_id, sequence=_WIRE_SEQUENCE[sequence], index=index
+        )
+        return self._calls.submit(self._fetched, sequence, request)
+
+    def send_back(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[None]:
+        """Sign and return a frame of the platform's elements, blinded by both."""
+        transcript, signature = self._sign(Sequence.RETURNS, RETURN, index, elements)
+        request = wire.ReturnRequest(
+            exchange_id=self._terms.exchange_id,
+            index=index,
+            transcript=transcript,
+            signature=signature,
+            batch=encode_frame(elements),
+        )
+        return self._calls.submit(self._returned, request)
+
+    def _evaluated(self, request: wire.EvaluateRequest, n_rows: int) -> EvaluatedFrame:
+        response = self._patiently(Call.EVALUATE, request)
+        if Output(self._terms.offer.output) is Output.COUNT:
+            return EvaluatedFrame(None)
+        elements = decode_frame(response.batch, n_rows=n_rows, element_bytes=self._width)
+        self._chain(Sequence.ANSWERS, request.index, elements)
+        return EvaluatedFrame(elements, response.proof)
+
+    def _fetched(self, sequence: Sequence, request: wire.FetchRequest) -> pa.FixedSizeBinaryArray:
+        response = self._patiently(Call.FETCH, request)
+        of_own = sequence is Sequence.ELEMENTS
+        total = self.n_elements if of_own else self._terms.offer.rows
+        _start, rows = frame_span(request.index, total, self.frame_rows)
+        elements = decode_frame(response.batch, n_rows=rows, element_bytes=self._width)
+        self._chain(sequence, request.index, elements)
+        return elements
+
+    def _returned(self, request: wire.ReturnRequest) -> None:
+        self._patiently(Call.RETURN, request)
+
+    def _patiently(self, call: Call, request: Any) -> Any:
+        """Make a call again as long as the platform says that it is still working on it."""
+        for _ in range(MAX_PENDING):
+            response: Any = self._channel.call(call, request)
+            if not response.pending:
+                return response
+        raise TransportError(
+            f"{self._channel.peer} has been working on {call.step} for too long",
+            mend="Ask the platform's operator whether its server is overloaded, then try again.",
+            reason="peer_silent",
+            party=self._channel.peer,
+        )
+
+    def _sign(
+        self, sequence: Sequence, label: str, index: int, elements: pa.FixedSizeBinaryArray
+    ) -> tuple[bytes, bytes]:
+        """Add a frame to its transcript and sign the transcript after it."""
+        n_rows = len(elements)
+        digest = frame_digest(sequence, index, n_rows, element_bytes_of(elements))
+        transcript = self._transcripts[sequence].add(digest, n_rows)
+        statement = frame_statement(self._terms.exchange_id, index, transcript, n_rows)
+        return transcript, sign_statement(self._signer, label, statement)
+
+    def _chain(self, sequence: Sequence, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+        """Chain received frames in order, whatever order they came in."""
+        digest = frame_digest(sequence, index, len(elements), element_bytes_of(elements))
+        with self._lock:
+            early, transcript = self._early[sequence], self._transcripts[sequence]
+            early[index] = digest, len(elements)
+            while (known := early.pop(transcript.frames, None)) is not None:
+                transcript.add(*known)

@@ -1,0 +1,186 @@
+"""``ecdh``: the symmetric protocol (protocols/specs/ecdh.md).
+
+No encoded set is handed over. Both parties blind with a scalar that lives for one exchange; the
+authority learns its matches (``matches``), or only their number (``count``), or the platform learns
+its own matches too (``both``). Each learns the size of the other's set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from psishare import _native
+from psishare.errors import ProtocolError
+from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
+from psishare.psi.suite import Output, Sequence
+
+if TYPE_CHECKING:
+    from psishare._native import EcdhScalar
+
+Progress = Callable[[int], None]
+
+
+class EcdhAuthority:
+    """The authority's side of one ``ecdh`` exchange.
+
+    Args:
+        scalar: this exchange's secret scalar, used for no other.
+        output: what the mandate permits to be learnt.
+    """
+
+    def __init__(self, *, scalar: EcdhScalar, output: Output) -> None:
+        self._scalar = scalar
+        self._output = output
+
+    def run(self, identifiers: pa.Array, channel: FrameChannel, progress: Progress) -> pa.Array:
+        """Ask about every identifier and return those that the platform holds.
+
+        Args:
+            identifiers: canonical and distinct, ``binary`` or ``large_binary``, shape ``(n,)``.
+            channel: an opened exchange.
+            progress: called with the number of rows finished, frame by frame.
+
+        Returns:
+            ``uint64``: the indices into ``identifiers`` that matched, ascending. With output
+            ``count``, positions that say nothing but their number.
+
+        Raises:
+            ProtocolError: an answer is malformed, or the platform's elements are out of order.
+        """
+        sent, rows = _native.sort_elements(self._scalar.blind(identifiers))
+        answers = self._ask(sent, channel, progress)
+        theirs = self._fetch_elements(channel)
+        if self._output is Output.COUNT:
+            answers = _fetch_all(channel, Sequence.ANSWERS, len(sent))
+            require_increasing(answers, "answer")
+            rows = pa.array(range(len(sent)), pa.uint64())
+        matched = rows.filter(_native.contains(theirs, answers))
+        return matched.take(pc.sort_indices(matched))
+
+    def _ask(
+        self, sent: pa.FixedSizeBinaryArray, channel: FrameChannel, progress: Progress
+    ) -> pa.FixedSizeBinaryArray:
+        """Send every request frame and return the answers, in the order sent."""
+        answers: list[pa.FixedSizeBinaryArray] = []
+
+        def finish(rows: int, answer: EvaluatedFrame) -> None:
+            if answer.elements is not None:
+                answers.append(answer.elements)
+            progress(rows)
+
+        window: Window[int, EvaluatedFrame] = Window(finish)
+        for index, start, rows in spans(len(sent), channel.frame_rows):
+            window.add(rows, channel.evaluate(index, sent.slice(start, rows)))
+        window.drain()
+        return join(answers, sent.type)
+
+    def _fetch_elements(self, channel: FrameChannel) -> pa.FixedSizeBinaryArray:
+        """Return the platform's elements, blinded by both, in the platform's order.
+
+        Output ``both`` sends each frame back as it comes.
+        """
+        doubly: list[pa.FixedSizeBinaryArray] = []
+        last: bytes | None = None
+        returned: Window[None, None] = Window(lambda _context, _answer: None)
+
+        def finish(index: int, elements: pa.FixedSizeBinaryArray) -> None:
+            nonlocal last
+            require_increasing(elements, "element", last)
+            last = elements[-1].as_py()
+            doubly.append(self._scalar.multiply(elements))
+            if self._output is Output.BOTH:
+                returned.add(None, channel.send_back(index, doubly[-1]))
+
+        window: Window[int, pa.FixedSizeBinaryArray] = Window(finish)
+        for index, _start, _rows in spans(channel.n_elements, channel.frame_rows):
+            window.add(index, channel.fetch(Sequence.ELEMENTS, index))
+        window.drain()
+        returned.drain()
+        return join(doubly, pa.binary(32))
+
+
+class EcdhPlatform:
+    """The platform's side of one ``ecdh`` exchange.
+
+    Args:
+        scalar: this exchange's secret scalar, used for no other.
+        identifiers: the platform's canonical, distinct identifiers.
+    """
+
+    def __init__(self, *, scalar: EcdhScalar, identifiers: pa.Array) -> None:
+        self._scalar = scalar
+        self._identifiers = identifiers
+
+    @property
+    def elements(self) -> pa.FixedSizeBinaryArray:
+        """The platform's own elements, strictly increasing; computed on first use."""
+        return self._sorted[0]
+
+    @cached_property
+    def _sorted(self) -> tuple[pa.FixedSizeBinaryArray, pa.UInt64Array]:
+        return _native.sort_elements(self._scalar.blind(self._identifiers))
+
+    def evaluate(self, elements: pa.FixedSizeBinaryArray) -> EvaluatedFrame:
+        """Blind a request frame a second time.
+
+        Raises:
+            ProtocolError: an element is the identity or not canonical.
+        """
+        return EvaluatedFrame(self._scalar.multiply(elements))
+
+    def matched(
+        self, answers: pa.FixedSizeBinaryArray, returned: pa.FixedSizeBinaryArray
+    ) -> pa.Array:
+        """Return which of the platform's identifiers matched (output ``both``).
+
+        Args:
+            answers: everything that was answered to the authority.
+            returned: the platform's elements as the authority returned them, in their order.
+
+        Returns:
+            ``uint64``: indices into the platform's identifiers, ascending.
+        """
+        matched = self._sorted[1].filter(_native.contains(answers, returned))
+        return matched.take(pc.sort_indices(matched))
+
+
+def sorted_answers(answers: list[pa.FixedSizeBinaryArray]) -> pa.FixedSizeBinaryArray:
+    """Sort all answers as a whole, so that their order says nothing (output ``count``)."""
+    return _native.sort_elements(join(answers, pa.binary(32)))[0]
+
+
+def require_increasing(
+    elements: pa.FixedSizeBinaryArray, what: str, previous: bytes | None = None
+) -> None:
+    """Refuse elements that are not strictly increasing (ecdh.md, "Order").
+
+    Raises:
+        ProtocolError: names the first row that is equal to or below the one before it.
+    """
+    row = _native.first_not_increasing(elements, previous)
+    if row is not None:
+        raise ProtocolError(
+            f"the peer's {what} at row {row} is not above the one before it",
+            mend="The peer's software is faulty or dishonest; do not trust this exchange.",
+            reason="elements_out_of_order",
+        )
+
+
+def join(parts: list[pa.FixedSizeBinaryArray], kind: pa.DataType) -> pa.FixedSizeBinaryArray:
+    """Join frames into one array; an empty one of type ``kind`` where there are none."""
+    return pa.concat_arrays(parts) if parts else pa.array([], kind)
+
+
+def _fetch_all(channel: FrameChannel, sequence: Sequence, n_rows: int) -> pa.FixedSizeBinaryArray:
+    """Fetch every frame of one of the platform's sequences, in order."""
+    parts: list[pa.FixedSizeBinaryArray] = []
+    window: Window[None, pa.FixedSizeBinaryArray] = Window(lambda _, frame: parts.append(frame))
+    for index, _start, _rows in spans(n_rows, channel.frame_rows):
+        window.add(None, channel.fetch(sequence, index))
+    window.drain()
+    return join(parts, pa.binary(32))

@@ -1,0 +1,120 @@
+"""``oprf``: the asymmetric protocol (RFC 9497 VOPRF; protocols/specs/oprf.md).
+
+The authority learns, for each of its values, whether the platform's encoded set holds it, and the
+set's size; the platform learns how many distinct values were asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
+
+if TYPE_CHECKING:
+    from psishare._native import OprfKey, Seed
+
+Lookup = Callable[[pa.FixedSizeBinaryArray], pa.BooleanArray]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One frame on its way: which values, and what was sent for them."""
+
+    indices: pa.UInt64Array
+    identifiers: pa.Array
+    blinded: pa.FixedSizeBinaryArray
+
+
+class OprfAuthority:
+    """The authority's side of one ``oprf`` exchange.
+
+    Args:
+        seed: this exchange's secret seed, used for no other.
+        public_key: the 32-byte public key in the dataset's manifest.
+        bits: the manifest's ``fingerprint_bits``.
+        lookup: tells for each fingerprint whether the synchronised set holds it.
+    """
+
+    def __init__(self, *, seed: Seed, public_key: bytes, bits: int, lookup: Lookup) -> None:
+        self._seed = seed
+        self._public_key = public_key
+        self._bits = bits
+        self._lookup = lookup
+
+    def run(self, identifiers: pa.Array, channel: FrameChannel, progress: Progress) -> pa.Array:
+        """Ask about every identifier and return those that the platform holds.
+
+        Args:
+            identifiers: canonical and distinct, ``binary`` or ``large_binary``, shape ``(n,)``.
+            channel: an opened exchange.
+            progress: called with the number of rows finished, frame by frame.
+
+        Returns:
+            ``uint64``: the indices into ``identifiers`` that matched, ascending.
+
+        Raises:
+            ProtocolError: an answer or its proof is wrong.
+        """
+        matched: list[pa.Array] = []
+
+        def finish(asked: _Asked, answer: EvaluatedFrame) -> None:
+            fingerprints = self._seed.finalize(
+                asked.identifiers,
+                asked.indices,
+                asked.blinded,
+                answer.elements,
+                proof=answer.proof,
+                public_key=self._public_key,
+                bits=self._bits,
+            )
+            matched.append(asked.indices.filter(self._lookup(fingerprints)))
+            progress(len(asked.indices))
+
+        window: Window[_Asked, EvaluatedFrame] = Window(finish)
+        order = self._seed.order(len(identifiers))
+        for index, start, rows in spans(len(identifiers), channel.frame_rows):
+            indices = order.slice(start, rows)
+            values = identifiers.take(indices)
+            blinded = self._seed.blind(values, indices)
+            window.add(_Asked(indices, values, blinded), channel.evaluate(index, blinded))
+        window.drain()
+        return ascending(matched)
+
+
+class OprfPlatform:
+    """The platform's side: one key, any number of exchanges.
+
+    Args:
+        key: the dataset's secret key of the current epoch.
+    """
+
+    def __init__(self, key: OprfKey) -> None:
+        self._key = key
+
+    @property
+    def elements(self) -> pa.FixedSizeBinaryArray:
+        """None: an encoded set was handed over before."""
+        return pa.array([], pa.binary(32))
+
+    def evaluate(self, elements: pa.FixedSizeBinaryArray) -> EvaluatedFrame:
+        """Evaluate and prove one request frame.
+
+        Raises:
+            ProtocolError: an element is the identity or not canonical.
+        """
+        evaluated, proof = self._key.blind_evaluate(elements)
+        return EvaluatedFrame(evaluated, proof)
+
+
+def ascending(parts: list[pa.Array]) -> pa.Array:
+    """Join index arrays and sort them; ``uint64``, empty where there are none."""
+    if not parts:
+        return pa.array([], pa.uint64())
+    joined = pa.concat_arrays(parts)
+    return joined.take(pc.sort_indices(joined))

@@ -1,0 +1,118 @@
+"""The register: exchanges of dead processes are found, those of living ones are left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from psishare.errors import AuditError, ConfigError
+from psishare.exchange.register import Register, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ONE, TWO = b"\x01" * 32, b"\x02" * 32
+
+DYING = """
+    import os, sys
+    from pathlib import Path
+    from psishare.exchange.register import Register, State
+
+    folder = Path(sys.argv[1])
+    register = Register(folder / "state.db", folder / "run")
+    register.begin(b"\\x01" * 32, peer="p", state=State.OFFERED, offer=b"{}")
+    print("entered", flush=True)
+    if sys.argv[2] == "dies":
+        os._exit(9)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Iterator[Register]:
+    opened = Register(tmp_path / "state.db", tmp_path / "run")
+    yield opened
+    opened.close()
+
+
+def other_process(folder: Path, fate: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(DYING), str(folder), fate],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "entered\n"
+    return process
+
+
+def test_an_exchange_is_entered_once(register: Register) -> None:
+    assert register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
+    assert not register.begin(ONE, peer="q", state=State.OPENED, offer=b"{}")
+    row = register.get(ONE)
+    assert row is not None
+    assert (row.peer, row.state) == ("p", State.OPENED)
+    assert register.get(TWO) is None
+
+
+def test_an_update_sets_state_and_columns(register: Register) -> None:
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
+    register.update(ONE, State.CLOSED, closed_index=7, platform_signature=b"s")
+    row = register.get(ONE)
+    assert row is not None
+    assert (row.state, row.closed_index, row.platform_signature) == (State.CLOSED, 7, b"s")
+
+
+def test_pending_exchanges_are_found_by_peer(register: Register) -> None:
+    register.begin(ONE, peer="p", state=State.PENDING, offer=b"{}")
+    register.begin(TWO, peer="q", state=State.PENDING, offer=b"{}")
+    assert [row.exchange_id for row in register.pending("p")] == [ONE]
+
+
+def test_own_exchanges_are_no_orphans(register: Register) -> None:
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
+    assert register.orphans() == []
+
+
+def test_exchanges_of_a_dead_process_are_orphans(register: Register, tmp_path: Path) -> None:
+    with other_process(tmp_path, "dies") as process:
+        process.wait()
+    assert [row.exchange_id for row in register.orphans()] == [ONE]
+
+
+def test_exchanges_of_a_living_process_are_no_orphans(register: Register, tmp_path: Path) -> None:
+    with other_process(tmp_path, "lives") as process:
+        assert register.orphans() == []
+        process.kill()
+        process.wait()
+    assert [row.exchange_id for row in register.orphans()] == [ONE]
+
+
+def test_deliveries_are_remembered(register: Register) -> None:
+    assert register.deliveries("p", ONE, "d") == set()
+    register.delivered("p", ONE, "d", TWO)
+    register.delivered("p", ONE, "d", TWO)
+    assert register.deliveries("p", ONE, "d") == {TWO}
+    assert register.deliveries("q", ONE, "d") == set()
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    opened = Register(tmp_path / "state.db", tmp_path / "run")
+    with opened._writing() as database:
+        database.execute("UPDATE register_schema SET version = 99")
+    opened.close()
+    with pytest.raises(ConfigError, match="99"):
+        Register(tmp_path / "state.db", tmp_path / "run")
+
+
+def test_a_file_that_is_no_database_is_an_audit_error(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(os.urandom(4096))
+    with pytest.raises(AuditError, match="state"):
+        Register(tmp_path / "state.db", tmp_path / "run")
