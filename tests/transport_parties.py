@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 LOOPBACK = "127.0.0.1:0"
+
+
+def without_grpc_settings() -> dict[str, str]:
+    """Return the environment for a process that sets up gRPC by itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
 
 
 @dataclass(frozen=True)

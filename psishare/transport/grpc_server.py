@@ -11,6 +11,7 @@ import hashlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -31,7 +32,7 @@ from psishare.transport.endpoint import answer
 from psishare.transport.grpc_settings import server_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Final, Self
 
@@ -45,7 +46,7 @@ MAX_CALLS: Final = 256
 MAX_CONNECTIONS: Final = 256
 GRACE_S: Final = 2.0
 CANCEL_S: Final = 2.0
-"""Cancelled calls end at once; this is for what is scheduled late."""
+"""Cancelled calls end at once; this is for what is scheduled late, and then for its answers."""
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class GrpcServer:
         self._on_stranger = on_stranger
         self._lock = threading.Lock()
         self._connections = 0
+        self._idle = threading.Condition()
+        self._answering = 0
         self._configured = self._pinned()
         self._workers = ThreadPoolExecutor(max_workers, thread_name_prefix="psishare-call")
         self._server = grpc.server(
@@ -130,17 +133,23 @@ class GrpcServer:
         self._server.start()
         return port
 
-    def stop(self, grace_s: float = GRACE_S) -> None:
+    def stop(self, grace_s: float = GRACE_S) -> bool:
         """Take no more calls, and end those under way.
 
-        Whatever the clients do, this returns at the latest a few seconds after the grace. An answer
-        that is still being worked out runs on in its thread and is then dropped.
+        Whatever the clients do, this returns at the latest a few seconds after the grace. No answer
+        is begun from then on; one that is still being worked out cannot be ended from outside.
 
         Args:
             grace_s: seconds for which calls under way may go on.
+
+        Returns:
+            Whether the responder has been left by every thread, so that what it leans on can be
+            closed.
         """
         self._server.stop(grace_s).wait(grace_s + CANCEL_S)
         self._workers.shutdown(wait=False, cancel_futures=True)
+        with self._idle:
+            return self._idle.wait_for(lambda: self._answering == 0, CANCEL_S)
 
     def __enter__(self) -> Self:
         """Return the server; starting it is the caller's, for the port's sake."""
@@ -164,11 +173,24 @@ class GrpcServer:
     def _handler(self, call: Call) -> Callable[[bytes, Any], bytes]:
         def handle(request: bytes, context: Any) -> bytes:
             try:
-                return answer(self._responder, call, request, lambda: self._caller(context))
+                with self._one_more():
+                    return answer(self._responder, call, request, lambda: self._caller(context))
             except PsishareError as error:
                 _refuse(context, error)
 
         return handle
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count an answer that is being worked out."""
+        with self._idle:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._answering -= 1
+                self._idle.notify_all()
 
     def _caller(self, context: Any) -> Caller:
         (pem,) = context.auth_context()["x509_pem_cert"]

@@ -219,6 +219,7 @@ def test_authority_refuses_a_response_that_would_unpack_to_gigabytes() -> None:
         pytest.raises(PeerError) as caught,
     ):
         channel.call(Call.EVALUATE, wire.EvaluateRequest())
+    assert caught.value.reason == "peer_failed"  # the algorithm is refused, not the size
     assert caught.value.party == "platform"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +11,6 @@ import grpc
 import pytest
 from transport_parties import (
     Answers,
-    Greeter,
     Party,
     connect,
     greet,
@@ -21,6 +18,7 @@ from transport_parties import (
     hostile_platform,
     make_party,
     serving,
+    without_grpc_settings,
 )
 
 from psishare.errors import ExitCode, PeerError, PsishareError
@@ -195,71 +193,121 @@ def test_party_tells_the_platforms_other_peers_apart() -> None:
                 assert greet(channel, "someone else") == party.id
 
 
-def test_handshake_names_no_peer_to_a_stranger() -> None:
-    with serving(Greeter(), PLATFORM, AUTHORITY, OTHER) as (_, port):
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.maximum_version = ssl.TLSVersion.TLSv1_2  # its certificate request is in the clear
-        context.set_alpn_protocols(["h2"])
-        tls = context.wrap_bio(incoming, outgoing)
-        seen = handshake(tls, incoming, outgoing, port)
-    assert b"platform.psishare.invalid" in seen
-    assert b"authority" not in seen
-    assert b"other" not in seen
+HANDSHAKES = """
+import socket, ssl, sys
+sys.path.insert(0, sys.argv[1])
+import psishare.transport
+from psishare.errors import PeerError, TransportError
+from transport_parties import *
+
+platform, authority, stranger = map(make_party, ("platform", "authority", "stranger"))
 
 
-def handshake(
-    tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, port: int
-) -> bytes:
-    """Shake hands with a port, and return every byte that it sent."""
-    seen = b""
+def shake_hands(port, version):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["h2"])
+    incoming, outgoing, seen = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
+    tls = context.wrap_bio(incoming, outgoing)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         while True:
             try:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
                 connection.sendall(outgoing.read())
-            except ssl.SSLError:
-                return seen
+            except ssl.SSLError as error:
+                return error.reason, seen
             else:
-                return seen
+                return tls.version(), seen
             data = connection.recv(65_536)
             if not data:
-                return seen
+                return "hung up", seen
             seen += data
             incoming.write(data)
 
 
-def test_two_psishares_speak_tls_1_3_and_no_stranger_is_printed() -> None:
-    code = """
-import ssl, sys
-sys.path.insert(0, sys.argv[1])
-import psishare.transport
-from transport_parties import *
-from psishare.errors import PeerError
-platform, authority, stranger = map(make_party, ("platform", "authority", "stranger"))
 with serving(Greeter(), platform, authority) as (_, port):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    import socket
-    with socket.create_connection(("127.0.0.1", port)) as raw, context.wrap_socket(raw) as tls:
-        print(tls.version(), tls.selected_alpn_protocol())
-    for identity, pinned in ((stranger, platform), (authority, stranger)):
-        try:
-            connect(port, identity, pinned, server_name="platform.psishare.invalid")
-        except PeerError as error:
-            print(error.reason)
 """
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code after ``HANDSHAKES`` in a process that has not imported gRPC yet."""
     folder = __file__.rsplit("/", 2)[0]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, folder],
-        env={"PATH": "/usr/bin:/bin"},
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", HANDSHAKES + code, folder],
+        env={**without_grpc_settings(), **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["TLSv1.3", "h2", "peer_certificate", "peer_certificate"]
+
+
+def test_stranger_is_turned_away_without_a_printed_line() -> None:
+    done = run("""
+    for identity, pinned in ((stranger, platform), (authority, stranger)):
+        try:
+            connect(port, identity, pinned, server_name=platform.server_name)
+        except PeerError as error:
+            print(error.reason)
+""")
+    assert done.stdout.split() == ["peer_certificate", "peer_certificate"]
     assert done.stderr == ""
+
+
+def test_platform_speaks_tls_1_3_and_nothing_older() -> None:
+    done = run("""
+    print(shake_hands(port, ssl.TLSVersion.TLSv1_3)[0])
+    print(shake_hands(port, ssl.TLSVersion.TLSv1_2)[0])
+    with connect(port, authority, platform) as channel:
+        print(greet(channel))
+""")
+    newest, older, ours = done.stdout.splitlines()
+    assert (newest, ours) == ("TLSv1.3", "authority")
+    assert older in {"SSLV3_ALERT_HANDSHAKE_FAILURE", "hung up"}
+
+
+def test_authority_speaks_tls_1_3_and_nothing_older() -> None:
+    done = run("""
+    pass
+import os, tempfile, threading
+
+with tempfile.NamedTemporaryFile() as file:
+    file.write(platform.pem + platform.key_pem)
+    file.flush()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file.name)
+context.maximum_version = ssl.TLSVersion.TLSv1_2
+context.set_alpn_protocols(["h2"])
+listener = socket.create_server(("127.0.0.1", 0))
+
+
+def accept():
+    connection, _ = listener.accept()
+    try:
+        context.wrap_socket(connection, server_side=True)
+    except ssl.SSLError as error:
+        print(error.reason)
+
+
+thread = threading.Thread(target=accept)
+thread.start()
+try:
+    connect(listener.getsockname()[1], authority, platform, retry_for_s=0)
+except TransportError as error:
+    print(error.reason)
+thread.join()
+""")
+    assert set(done.stdout.split()) == {"NO_SHARED_CIPHER", "peer_unreachable"}
+
+
+def test_handshake_names_no_peer_to_a_stranger() -> None:
+    # TLS 1.2, let in for once, because it requests the client's certificate in the clear.
+    done = run(
+        """
+    version, seen = shake_hands(port, ssl.TLSVersion.TLSv1_2)
+    print(b"platform.psishare.invalid" in seen, b"authority" in seen)
+""",
+        GRPC_SSL_CIPHER_SUITES="ECDHE-ECDSA-AES128-GCM-SHA256",
+    )
+    assert done.stdout.split() == ["True", "False"]
