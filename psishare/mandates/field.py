@@ -12,8 +12,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
 
+from psishare.errors import VerificationError
+from psishare.keys.sealing import require_sealing_key
+
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-SEALING_KEY_BYTES = 1216
 MAX_INTEGER = 2**53 - 1
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 JOINERS = frozenset({"\u200c", "\u200d"})
@@ -62,6 +64,15 @@ def _from_base64(value: object) -> object:
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
 
 
+def _sealing_key(value: bytes) -> bytes:
+    """Refuse a key to which nothing could be sealed when an exchange needs it."""
+    try:
+        require_sealing_key(value)
+    except VerificationError:
+        raise ValueError("not a sealing key") from None
+    return value
+
+
 def _to_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
@@ -91,7 +102,7 @@ SortedSet = AfterValidator(_sorted_set)
 SealingPublicKey = Annotated[
     bytes,
     BeforeValidator(_from_base64),
-    Field(min_length=SEALING_KEY_BYTES, max_length=SEALING_KEY_BYTES),
+    AfterValidator(_sealing_key),
     PlainSerializer(_to_base64, return_type=str),
 ]
 """An HPKE MLKEM768-X25519 public key, raw; in a document base64."""

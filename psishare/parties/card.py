@@ -83,6 +83,11 @@ class Card(_Fields):
         """Return the log's two verifier keys: Ed25519 (0x01), ML-DSA-44 (0x06)."""
         return NoteKey.parse(self.log_keys.ed25519), NoteKey.parse(self.log_keys.ml_dsa_44)
 
+    def cosigner_keys(self) -> tuple[NoteKey, NoteKey]:
+        """Return the keys with which the party cosigns others' checkpoints: types 0x04 and 0x06."""
+        ed25519 = NoteKey(self.id, SignatureType.ED25519_COSIGNATURE, self.log_key)
+        return ed25519, self.verifiers()[1]
+
     def certificates(self) -> tuple[bytes, ...]:
         """Return the certificates in DER: the current one and, where there is one, the next."""
         return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -112,6 +113,7 @@ def test_mandate_refuses_rules_that_nothing_enforces(name: str, value: object) -
         ("not_after", 1_785_585_600),
         ("court_sealing_key", "AAAA"),
         ("court_sealing_key", "not base64"),
+        ("court_sealing_key", base64.b64encode(bytes([255]) * 1_216).decode()),
     ],
 )
 def test_mandate_refuses_a_wrong_field(name: str, value: object) -> None:

@@ -74,6 +74,17 @@ def test_card_gives_its_keys_raw() -> None:
     assert card.sha256 == hashlib.sha256(card.document()).digest()
 
 
+def test_party_cosigns_with_the_keys_of_its_log() -> None:
+    card = card_of()
+    cosigner, log = card.cosigner_keys(), card.verifiers()
+    assert [key.type for key in cosigner] == [
+        SignatureType.ED25519_COSIGNATURE,
+        SignatureType.ML_DSA_44,
+    ]
+    assert [key.public_key for key in cosigner] == [key.public_key for key in log]
+    assert {key.name for key in cosigner} == {card.id}
+
+
 def test_card_holds_the_next_certificate_beside_the_current() -> None:
     following = certificate_of(PLATFORM, number=2)
     tls = {"current": base64_of(certificate_of(PLATFORM)), "next": base64_of(following)}
