@@ -36,6 +36,7 @@ class PsishareError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     default_reason: ClassVar[str] = "internal"
+    party_label: ClassVar[str] = "at fault"
 
     def __init__(
         self, message: str, *, mend: str, reason: str | None = None, party: str | None = None
@@ -47,9 +48,9 @@ class PsishareError(Exception):
         self.party = party
 
     def diagnostics(self) -> str:
-        """Return the message, the party at fault and the mend as text for a person."""
-        at_fault = f"\n  at fault: {self.party}" if self.party else ""
-        return f"{self.message} [{self.reason}]{at_fault}\n  to mend: {self.mend}"
+        """Return the message, the party concerned and the mend as text for a person."""
+        party = f"\n  {self.party_label}: {self.party}" if self.party else ""
+        return f"{self.message} [{self.reason}]{party}\n  to mend: {self.mend}"
 
 
 class ConfigError(PsishareError):
@@ -71,6 +72,7 @@ class AuthorisationError(PsishareError):
 
     exit_code = ExitCode.REFUSED
     default_reason = "not_authorised"
+    party_label = "refused by"
 
 
 class PeerError(PsishareError):

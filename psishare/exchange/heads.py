@@ -13,12 +13,11 @@ from psishare.audit.cosignature import cosign, verify_cosignatures
 from psishare.audit.peer_view import verify_extension
 from psishare.errors import TransportError, VerificationError
 from psishare.exchange.document import now
-from psishare.keys.note_key import NoteKey, NoteSigner, SignatureType
+from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.transport.wire_pb2 import LogHead
 
 if TYPE_CHECKING:
     from psishare.audit.log import Log
-    from psishare.parties.card import Card
     from psishare.parties.home import Home
     from psishare.parties.peers import Peer, Peers
 
@@ -115,14 +114,6 @@ def keep_cosignature(log: Log, tree_size: int, lines: bytes, peer: Peer) -> None
     Raises:
         VerificationError: it is not the peer's over that checkpoint.
     """
-    verify_cosignatures(
-        parse_checkpoint(log.checkpoint(tree_size)), lines, cosigner_keys(peer.card)
-    )
+    checkpoint = parse_checkpoint(log.checkpoint(tree_size))
+    verify_cosignatures(checkpoint, lines, peer.card.cosigner_keys())
     log.add_cosignature(tree_size, lines)
-
-
-def cosigner_keys(card: Card) -> list[NoteKey]:
-    """Return the keys that a party cosigns with: its log keys, as cosigners'."""
-    ml_dsa = next(k for k in card.verifiers() if k.type is SignatureType.ML_DSA_44)
-    ed25519 = NoteKey(card.id, SignatureType.ED25519_COSIGNATURE, card.log_key)
-    return [ed25519, ml_dsa]
