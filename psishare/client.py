@@ -498,10 +498,12 @@ class Server:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        self._server.stop()
+        quiet = self._server.stop()
         self._keeper.join()
         self._platform.stop()
-        self._budget.close()
+        # A call that is still being worked out holds the budget; its thread ends with the process.
+        if quiet:
+            self._budget.close()
 
     def __enter__(self) -> Self:
         """Return the server."""

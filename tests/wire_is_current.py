@@ -21,15 +21,15 @@ def main() -> None:
                 sys.executable,
                 "-m",
                 "grpc_tools.protoc",
-                f"-I{SPECS}",
+                f"-Ipsishare/transport={SPECS}",
                 f"--python_out={folder}",
                 f"--pyi_out={folder}",
-                str(SPECS / "wire.proto"),
+                "psishare/transport/wire.proto",
             ],
             check=True,
         )
         for name in ("wire_pb2.py", "wire_pb2.pyi"):
-            if not filecmp.cmp(Path(folder) / name, COMMITTED / name, shallow=False):
+            if not filecmp.cmp(Path(folder) / "psishare/transport" / name, COMMITTED / name, shallow=False):
                 sys.exit(f"{COMMITTED / name} is not current; generate it again from wire.proto")
 
 

@@ -342,10 +342,10 @@ class Authority:
         for _ in range(STALE_HEAD_TRIES):
             try:
                 return call(self._greet().known_tree_size)
-            except TransportError as error:
+            except PeerError as error:
                 if error.reason != "log_head_stale":
                     raise
-        raise TransportError(
+        raise PeerError(
             "the logs' heads moved on at every try",
             mend="Run fewer exchanges between these two parties at the same time.",
             reason="log_head_stale",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignatures
 from psishare.audit.peer_view import verify_extension
-from psishare.errors import TransportError, VerificationError
+from psishare.errors import PeerError, VerificationError
 from psishare.exchange.document import now
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.transport.wire_pb2 import LogHead
@@ -70,13 +70,13 @@ class PeerHeads:
 
         Raises:
             VerificationError: a signature or the proof is wrong.
-            TransportError: ``log_head_stale``: the proof starts from another size than is
+            PeerError: ``log_head_stale``: the proof starts from another size than is
                 remembered, because another exchange went on meanwhile; ask again.
         """
         remembered = self._peers.checkpoint(peer.id)
         old = parse_checkpoint(remembered) if remembered else None
         if head.since != (old.tree_size if old else 0):
-            raise TransportError(
+            raise PeerError(
                 f"{peer.id}'s log head is proven from size {head.since}, not from what is known here",
                 mend="Another exchange went on at the same time; the call is made again.",
                 reason="log_head_stale",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
 
-PENDING_AFTER_S = 10.0
+PENDING_AFTER_S = 2.0
 """How long a call waits for work that is under way before it answers ``pending``."""
 
 

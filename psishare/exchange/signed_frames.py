@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from psishare.keys.signer import Signer
     from psishare.transport.channel import Channel
 
-MAX_PENDING = 360
-"""How often a peer may answer ``pending`` to one call; each takes it up to ten seconds."""
+MAX_PENDING = 1_800
+"""How often a peer may answer ``pending`` to one call; each takes it up to two seconds."""
 _WIRE_SEQUENCE = {
     Sequence.ELEMENTS: wire.SEQUENCE_ELEMENTS,
     Sequence.ANSWERS: wire.SEQUENCE_ANSWERS,
