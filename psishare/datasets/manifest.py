@@ -106,13 +106,21 @@ def parse_manifest(document: bytes) -> Manifest:
     """
     value = canonical.loads(document, max_bytes=MAX_BYTES, what="the dataset's manifest")
     try:
-        return Manifest.model_validate(value)
+        manifest = Manifest.model_validate(value)
     except ValidationError as error:
         fields = ", ".join(
             sorted({".".join(map(str, e["loc"])) or "sizes" for e in error.errors()})
         )
-        raise VerificationError(
-            f"the dataset's manifest is not valid: {fields}",
-            mend="Ask the platform to encode the dataset again with a current psishare.",
-            reason="manifest_invalid",
-        ) from None
+        raise _invalid(f"is not valid: {fields}") from None
+    # Pydantic takes true for 1, so only the way back shows that each field was spelt rightly.
+    if manifest.document() != document:
+        raise _invalid("is not in its canonical form")
+    return manifest
+
+
+def _invalid(fault: str) -> VerificationError:
+    return VerificationError(
+        f"the dataset's manifest {fault}",
+        mend="Ask the platform to encode the dataset again with a current psishare.",
+        reason="manifest_invalid",
+    )

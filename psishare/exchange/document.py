@@ -48,13 +48,13 @@ class Document(BaseModel):
         """
         what = f"the {cls.__name__.lower()}"
         try:
-            return cls.model_validate(canonical.loads(data, max_bytes=MAX_BYTES, what=what))
+            parsed = cls.model_validate(canonical.loads(data, max_bytes=MAX_BYTES, what=what))
         except ValidationError as error:
-            raise VerificationError(
-                f"{what} is malformed: {', '.join(_fields(error))}",
-                mend="Use the same version of psishare on both sides.",
-                reason="document_malformed",
-            ) from None
+            raise _malformed(f"{what} is malformed: {', '.join(_fields(error))}") from None
+        # Pydantic takes true for 1, so only the way back shows that each field was spelt rightly.
+        if parsed.document() != data:
+            raise _malformed(f"{what} is not in its canonical form")
+        return parsed
 
 
 def _fields(error: ValidationError) -> list[str]:
@@ -80,8 +80,12 @@ def read_time(text: str) -> datetime:
     try:
         return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
-        raise VerificationError(
-            "a document holds a time that does not exist",
-            mend="Use the same version of psishare on both sides.",
-            reason="document_malformed",
-        ) from None
+        raise _malformed("a document holds a time that does not exist") from None
+
+
+def _malformed(message: str) -> VerificationError:
+    return VerificationError(
+        message,
+        mend="Use the same version of psishare on both sides.",
+        reason="document_malformed",
+    )

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from psishare import _native
@@ -109,7 +110,16 @@ class Platform:
         orphans = self._rooms.register.orphans()
         for row in orphans:
             self._log_abort(row.exchange_id, row.peer, row.mandate_id, "interrupted", self._id)
+        self._free_stray_reservations()
         return len(orphans)
+
+    def _free_stray_reservations(self) -> None:
+        """Free what a process reserved that ended before it entered the exchange anywhere."""
+        budget = self._rooms.budget
+        # A living process gets from one step to the other in far less than a minute.
+        for exchange_id in budget.open_exchanges(opened_before=now() - timedelta(minutes=1)):
+            if self._rooms.register.get(exchange_id) is None:
+                budget.cancel(exchange_id)
 
     def answer(self, call: Call, request: Any, caller: Caller) -> Any:
         """Answer one call of a pinned party.
