@@ -97,6 +97,9 @@ def verify_cosignatures(checkpoint: Checkpoint, lines: bytes, keys: Sequence[Not
         if len(found) != 1:
             raise _invalid(key, "missing" if not found else "there twice")
         times.append(verify_cosignature(checkpoint, key, found[0]))
+        if times[-1] == 0:
+            # C2SP: time zero says nothing of this being the largest tree seen.
+            raise _invalid(key, "without a time")
     if not keys or len(signatures) != len(keys):
         raise VerificationError(
             "a cosignature is by a key that is not the cosigner's",

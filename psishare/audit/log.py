@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from psishare.keys.note_key import NoteSigner
 
 LOCK_TIMEOUT_S = 30.0
+SWEPT_AT_ONCE = 16
+"""How many spent files an append removes of one tile: enough to keep up, and never a long wait."""
 _LOCK_POLL_S = 0.002
 _WRITE_FAILED = "log_write_failed"
 
@@ -109,7 +110,7 @@ class Log:
         with _translated(path):
             make_folder(path)
         with log._writing():
-            if any((path / name).exists() for name in (CHECKPOINT, INTENT, "tile")):
+            if log._has_begun():
                 raise AuditError(
                     f"there is a log in {path} already",
                     mend="Open it, or choose another folder; a log is never overwritten.",
@@ -132,7 +133,8 @@ class Log:
         """Open a log, finishing an append that was cut off after it was decided.
 
         Raises:
-            AuditError: there is no log (``log_missing``), or the disk refuses.
+            AuditError: there is no log (``log_missing``), its head is older than a checkpoint beside it
+                (``log_rolled_back``), or the disk refuses.
             VerificationError: its head is not signed by these keys, or differs from its tiles.
         """
         require_own_keys(origin, [signer.key, pq_signer.key])
@@ -144,9 +146,11 @@ class Log:
                 reason="log_missing",
             )
         with log._writing():
+            log._require_newest()
             head = log._settle()
-            log._sweep_temporaries(head.tree_size)
+            log._require_root(head)
             log._tree(head.tree_size).open_bundle()
+            log._sweep_temporaries(head.tree_size)
         return log
 
     @property
@@ -238,6 +242,7 @@ class Log:
         with self._writing():
             head = self._settle()
             self._require_beginning(head.tree_size, entries)
+            self._require_unsigned(head.tree_size, head.tree_size + len(entries))
             checkpoint = self._write_tiles(head, encoded)
             self._decide(checkpoint)
             note = self._publish(checkpoint)
@@ -263,6 +268,15 @@ class Log:
             if size == self.size:
                 self._write(CHECKPOINT, note.serialise())
 
+    def _has_begun(self) -> bool:
+        """Tell whether there is more than what a ``create`` that was cut off leaves."""
+        stored = self._folder / CHECKPOINTS
+        names = {path.name for path in stored.iterdir()} if stored.is_dir() else set()
+        more = {name for name in names if not name.endswith(TEMPORARY_SUFFIX)} - {"0"}
+        return bool(more) or any(
+            (self._folder / name).exists() for name in (CHECKPOINT, INTENT, "tile")
+        )
+
     # Steps of an append, under the lock.
 
     def _settle(self) -> Checkpoint:
@@ -275,6 +289,16 @@ class Log:
             head = intent
         self._sweep(head.tree_size)
         return head
+
+    def _require_newest(self) -> None:
+        """Refuse a head that is older than what was signed: its folder was restored in part."""
+        intent = self._read_intent()
+        covered = max(self.head().tree_size, intent.tree_size if intent else 0)
+        stored = self._folder / CHECKPOINTS
+        names = (path.name for path in stored.iterdir()) if stored.is_dir() else iter(())
+        newest = max((int(name) for name in names if name.isdecimal()), default=0)
+        if newest > covered:
+            raise self._rolled_back(newest, covered)
 
     def _write_tiles(self, head: Checkpoint, encoded: Sequence[bytes]) -> Checkpoint:
         self._require_root(head)
@@ -316,6 +340,18 @@ class Log:
                 party=self.origin,
             )
 
+    def _require_unsigned(self, size: int, new_size: int) -> None:
+        if (self._folder / CHECKPOINTS / str(new_size)).exists():
+            raise self._rolled_back(new_size, size)
+
+    def _rolled_back(self, signed: int, size: int) -> AuditError:
+        return AuditError(
+            f"the log of {self.origin} has signed {signed} entries, but its head covers {size}",
+            mend="The folder was restored from an old copy: restore the newest one, whole.",
+            reason="log_rolled_back",
+            party=self.origin,
+        )
+
     def _require_beginning(self, size: int, entries: Sequence[Entry]) -> None:
         for index, entry in enumerate(entries, start=size):
             if isinstance(entry, LogCreated) != (index == 0):
@@ -340,27 +376,28 @@ class Log:
         return StoredTree(self._folder, size, head_size)
 
     def _sweep(self, size: int) -> None:
-        """Remove partial tiles that are spent, and tiles that no checkpoint came to cover."""
+        """Remove tiles that no checkpoint came to cover, and some of the partial ones that are spent."""
         for level in (ENTRIES_LEVEL, *levels(size + MAX_APPENDED)):
             hashes = size >> (WIDTH_BITS * max(level, 0))
             index, width = hashes >> WIDTH_BITS, hashes % FULL_WIDTH
-            if index and (self._folder / Tile(level, index - 1).path).is_file():
-                self._remove_partials(Tile(level, index - 1), keep=0)
-            self._remove_partials(Tile(level, index), keep=width)
-            self._remove_partials(Tile(level, index + 1), keep=0)
+            for spent in range(max(0, index - 2), index):
+                if (self._folder / Tile(level, spent).path).is_file():
+                    self._remove_partials(Tile(level, spent), above=0, at_most=SWEPT_AT_ONCE)
+            self._remove_partials(Tile(level, index), above=width)
+            self._remove_partials(Tile(level, index + 1), above=0)
             for beyond in (Tile(level, index), Tile(level, index + 1)):
                 (self._folder / beyond.path).unlink(missing_ok=True)
 
-    def _remove_partials(self, tile: Tile, *, keep: int) -> None:
+    def _remove_partials(self, tile: Tile, *, above: int, at_most: int | None = None) -> None:
+        """Remove a tile's partial files wider than ``above``, and their folder when it is empty."""
         folder = self._folder / tile.partial_folder
         if not folder.is_dir():
             return
-        if keep == 0:
-            shutil.rmtree(folder)
-            return
-        for path in folder.iterdir():
-            if not path.name.isdigit() or int(path.name) > keep:
-                path.unlink()
+        names = [path for path in folder.iterdir() if not _is_kept(path.name, above)]
+        for path in names[:at_most]:
+            path.unlink()
+        if above == 0 and (at_most is None or len(names) <= at_most):
+            folder.rmdir()
 
     def _sweep_temporaries(self, size: int) -> None:
         """Remove the temporary files of processes that were killed while they wrote."""
@@ -427,6 +464,10 @@ class Log:
                 time.sleep(_LOCK_POLL_S)
             else:
                 return
+
+
+def _is_kept(name: str, above: int) -> bool:
+    return name.isascii() and name.isdigit() and int(name) <= above
 
 
 @contextlib.contextmanager
