@@ -211,7 +211,7 @@ def contains(
     """Return, for each needle, whether the haystack holds it; any order, same width."""
 
 def lookup(
-    sorted: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
+    haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
 ) -> pa.BooleanArray:
     """Return, for each needle, whether a strictly increasing column holds it; same width.
 

@@ -58,11 +58,11 @@ pub(crate) fn contains<'py>(
 
 #[pyfunction]
 pub(crate) fn lookup<'py>(
-    sorted: &Bound<'py, PyAny>,
+    haystack: &Bound<'py, PyAny>,
     needles: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = sorted.py();
-    let (column, needles) = (Fixed::import(sorted)?, Fixed::import(needles)?);
+    let py = haystack.py();
+    let (column, needles) = (Fixed::import(haystack)?, Fixed::import(needles)?);
     if column.width() != needles.width() {
         return Err(fault::input_error(
             py,

@@ -1,0 +1,1 @@
+"""Measurements of psishare beside its peers."""

@@ -1,0 +1,82 @@
+"""Run processes and tell what they cost: wall time, processor time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What some processes cost together.
+
+    Attributes:
+        wall_s: from the first start to the last end.
+        cpu_s: user and system time, summed.
+        peak_bytes: the largest resident set of any one process.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+    def __add__(self, other: Cost) -> Cost:
+        """Return the cost of one after the other."""
+        return Cost(
+            self.wall_s + other.wall_s,
+            self.cpu_s + other.cpu_s,
+            max(self.peak_bytes, other.peak_bytes),
+        )
+
+
+@dataclass
+class Running:
+    """A process that has been started."""
+
+    process: subprocess.Popen[str]
+    started: float
+    command: Sequence[str]
+    usage: list[tuple[float, int]] = field(default_factory=list)
+
+    def finish(self, *, may_fail: bool = False) -> Cost:
+        """Wait for the end and return the cost.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        _pid, status, used = os.wait4(self.process.pid, 0)
+        wall_s = time.monotonic() - self.started
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        if self.process.returncode and not may_fail:
+            raise RuntimeError(f"{self.command[:3]} ended with {self.process.returncode}")
+        return Cost(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def start(command: Sequence[str], *, env: dict[str, str] | None = None) -> Running:
+    """Start a process; what it prints goes to a pipe."""
+    process = subprocess.Popen(
+        list(command),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    return Running(process, time.monotonic(), command)
+
+
+def run(command: Sequence[str], *, cwd: Path | None = None) -> Cost:
+    """Run a process to its end.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    process = subprocess.Popen(list(command), stdout=subprocess.DEVNULL, text=True, cwd=cwd)
+    return Running(process, time.monotonic(), command).finish()
