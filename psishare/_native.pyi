@@ -19,6 +19,7 @@ __all__ = [
     "contains",
     "first_not_increasing",
     "is_canonical_element",
+    "lookup",
     "merkle_root",
     "one_way_map",
     "prove_with",
@@ -210,9 +211,7 @@ def contains(
 ) -> pa.BooleanArray:
     """Return, for each needle, whether the haystack holds it; any order, same width."""
 
-def lookup(
-    haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
-) -> pa.BooleanArray:
+def lookup(haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray) -> pa.BooleanArray:
     """Return, for each needle, whether a strictly increasing column holds it; same width.
 
     Costs the needles times the logarithm of the column, which may be mapped from a file.

@@ -33,6 +33,16 @@ def test_contains_is_set_membership(case: tuple[int, list[bytes], list[bytes]]) 
 
 
 @given(narrow)
+def test_lookup_in_a_sorted_column_is_set_membership(
+    case: tuple[int, list[bytes], list[bytes]],
+) -> None:
+    width, haystack, needles = case
+    ordered = pa.array(sorted(set(haystack)), pa.binary(width))
+    found = _native.lookup(ordered, pa.array(needles, pa.binary(width)))
+    assert found.to_pylist() == [needle in set(haystack) for needle in needles]
+
+
+@given(narrow)
 def test_sort_is_stable_and_by_bytes(case: tuple[int, list[bytes], list[bytes]]) -> None:
     width, values, _ = case
     ordered, rows = _native.sort_elements(pa.array(values, pa.binary(width)))
