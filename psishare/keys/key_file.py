@@ -116,13 +116,15 @@ def _read_private(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _require_private(path, os.fstat(descriptor))
         _require_private_folder(path.parent)
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise _unreadable(path, error) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:
