@@ -4,8 +4,6 @@
 //! `psishare_psi` on all cores, and converts the result or the error. Docstrings and types are in
 //! `psishare/_native.pyi`.
 #![forbid(unsafe_code)]
-// Arguments that pyo3 extracts are taken by value, and what it gives to a method may go unused.
-#![allow(clippy::needless_pass_by_value)]
 
 mod column;
 mod conformance;
