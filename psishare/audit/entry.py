@@ -180,6 +180,16 @@ class DatasetDelivered(Entry):
     mandate_sha256: Digest
 
 
+class DatasetRefused(Entry):
+    """A delivery was refused; both sides log it. Null where the request could not be read so far."""
+
+    type: Literal["dataset.refused"] = "dataset.refused"
+    dataset: DatasetName | None
+    peer: PartyId
+    reason: Reason
+    mandate_sha256: Digest
+
+
 class ExchangeRefused(Entry):
     """An offer was refused. Null where the offer could not be read so far."""
 
@@ -274,6 +284,7 @@ _TYPES: dict[str, type[Entry]] = {
         PeerRemoved,
         DatasetPublished,
         DatasetDelivered,
+        DatasetRefused,
         ExchangeRefused,
         ExchangeOpened,
         ExchangeClosed,
