@@ -61,7 +61,7 @@ imports:
 	$(BIN)/lint-imports
 
 stubs:
-	$(BIN)/python -m mypy.stubtest psishare._native --ignore-disjoint-bases
+	$(BIN)/python -m mypy.stubtest psishare._native --mypy-config-file pyproject.toml
 
 licences:
 	$(BIN)/python tests/licences.py

@@ -28,7 +28,7 @@ from psishare.exchange.transcript import (
 from psishare.keys.statement import verify_statement
 from psishare.psi import suite
 from psishare.psi.ecdh import EcdhPlatform, join, require_increasing, sorted_answers
-from psishare.psi.suite import Output, Sequence, frame_span
+from psishare.psi.suite import Output, Sequence, frame_span, n_frames
 from psishare.transport.wire_pb2 import (
     EvaluateRequest,
     FetchRequest,
@@ -105,6 +105,7 @@ class OpenedExchange:
         self._answer_digests: dict[int, bytes] = {}
         self._answers: dict[int, pa.FixedSizeBinaryArray] = {}
         self._returned: list[pa.FixedSizeBinaryArray] = []
+        self._return_digests: list[bytes] = []
         self._last_element: bytes | None = None
         self._turn = threading.Condition()
         self._own = _OwnElements(driver, terms.offer.frame_rows, self._sequences.elements)
@@ -143,8 +144,12 @@ class OpenedExchange:
             return self._own.frame(request.index)
         if request.sequence == 2 and self.output is Output.COUNT:
             with self._turn:
-                if self._sequences.requests.rows != self.terms.offer.rows:
+                offer = self.terms.offer
+                if self._sequences.requests.rows != offer.rows:
                     raise _early()
+                # Committed is not answered: a frame may still be with the group.
+                if len(self._answers) != n_frames(offer.rows, offer.frame_rows):
+                    return FrameResponse(pending=True)
                 return self._late.frame(request.index, self._answers)
         raise ProtocolError(
             "the peer asked for a sequence that this exchange does not have",
@@ -173,9 +178,12 @@ class OpenedExchange:
                 _require_transcript(returns, digest, request.transcript)
                 returns.add(digest, rows)
                 self._returned.append(elements)
+                self._return_digests.append(digest)
                 self._turn.notify_all()
             elif returns.frames < request.index:
                 return ReturnResponse(pending=True)
+            elif self._return_digests[request.index] != digest:
+                raise _changed(request.index)
         return ReturnResponse()
 
     def receipt(self, claimed: Receipt) -> Receipt:
@@ -249,7 +257,7 @@ class OpenedExchange:
         return True
 
     def _require_order(self, elements: pa.FixedSizeBinaryArray) -> None:
-        if self._protocol is suite.Protocol.ECDH:
+        if self._protocol is not suite.Protocol.OPRF:
             require_increasing(elements, "element", self._last_element)
 
     def _keep_answer(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
@@ -359,6 +367,14 @@ def _require_transcript(transcript: Transcript, digest: bytes, claimed: bytes) -
             mend="A frame was changed, replayed or reordered; do not trust this exchange.",
             reason="transcript_differs",
         )
+
+
+def _changed(index: int) -> ProtocolError:
+    return ProtocolError(
+        f"frame {index} came before with other elements",
+        mend="A frame was changed; do not trust this exchange.",
+        reason="frame_changed",
+    )
 
 
 def _early() -> ProtocolError:

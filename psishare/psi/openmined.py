@@ -14,7 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from psishare import _native
 from psishare.errors import ConfigError, InputError, ProtocolError
 from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
 from psishare.psi.ecdh import join, require_increasing
@@ -71,16 +73,18 @@ class OpenminedAuthority:
             progress(rows)
 
         asking: Window[int, EvaluatedFrame] = Window(answered)
-        sent = pa.array(list(request.encrypted_elements), POINT)
-        for index, start, rows in spans(len(sent), channel.frame_rows):
-            asking.add(rows, channel.evaluate(index, sent.slice(start, rows)))
+        sent, rows = _native.sort_elements(pa.array(list(request.encrypted_elements), POINT))
+        for index, start, n_rows in spans(len(sent), channel.frame_rows):
+            asking.add(n_rows, channel.evaluate(index, sent.slice(start, n_rows)))
         asking.drain()
         setup = self._setup(_fetch_elements(channel))
         try:
             found = self._client.GetIntersection(setup, response)
         except RuntimeError as error:
             raise _malformed("answer") from error
-        return pa.array(sorted(found), pa.uint64())
+        # What the package counts are positions in the order sent.
+        matched = rows.take(pa.array(found, pa.uint64()))
+        return matched.take(pc.sort_indices(matched))
 
     def _setup(self, elements: pa.FixedSizeBinaryArray) -> Any:
         setup = self._psi.ServerSetup()
