@@ -267,14 +267,15 @@ class _Tiles:
         self._closed: list[int] = []
 
     def bundles(self) -> Iterator[list[bytes]]:
-        """Yield the entries of each bundle, its file and its tile compared."""
+        """Yield the entries of each bundle, then compare its files and its tile."""
         tree = StoredTree(self._folder.path, self._size)
         for index in range(-(-self._size >> WIDTH_BITS)):
             entries = tree.bundle(index)
+            # What the entries say and what was signed of them is looked at before their copies.
+            yield entries
             self._compare(Tile(ENTRIES_LEVEL, index, len(entries)), entries, join_bundle)
             for entry in entries:
                 self._add(0, leaf_hash(entry))
-            yield entries
 
     def finish(self) -> None:
         """Compare the partial tile of each level."""
