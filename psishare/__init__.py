@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from psishare.client import DraftedMandate as DraftedMandate
     from psishare.client import KeyColumn as KeyColumn
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
@@ -17,12 +18,33 @@ if TYPE_CHECKING:
     from psishare.client import Server as Server
     from psishare.client import Session as Session
     from psishare.client import Summary as Summary
+    from psishare.client import draft_mandate as draft_mandate
+    from psishare.client import init_party as init_party
+    from psishare.client import log_size as log_size
+    from psishare.client import pin_peer as pin_peer
+    from psishare.client import unpin_peer as unpin_peer
+    from psishare.client import verify_mandate as verify_mandate
 
 __version__ = metadata.version("psishare")
-__all__ = ["KeyColumn", "ListSource", "Match", "Party", "Server", "Session", "Summary"]
+__all__ = [
+    "DraftedMandate",
+    "KeyColumn",
+    "ListSource",
+    "Match",
+    "Party",
+    "Server",
+    "Session",
+    "Summary",
+    "draft_mandate",
+    "init_party",
+    "log_size",
+    "pin_peer",
+    "unpin_peer",
+    "verify_mandate",
+]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  any of the client's names
+def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("psishare.client"), name)
     raise AttributeError(f"module 'psishare' has no attribute {name!r}")

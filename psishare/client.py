@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
 
-from psishare.audit.entry import LogCreated
+from psishare.audit.entry import LogCreated, PeerAdded, PeerRemoved
 from psishare.audit.log import Log
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
-from psishare.errors import ConfigError, InputError
+from psishare.errors import AuditError, ConfigError, InputError
 from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
 from psishare.exchange.document import now, write_time
@@ -35,17 +36,27 @@ from psishare.exchange.journal import Journal
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
 from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
-from psishare.exchange.register import Register
+from psishare.exchange.register import Register, Row
+from psishare.keys.durable_file import write_durably
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.mandates.budget import Budget
+from psishare.mandates.case_reference import CaseReference
+from psishare.mandates.check import Request, check_mandate
+from psishare.mandates.draft import draft
+from psishare.mandates.envelope import (
+    TrustedKeys,
+    VerifiedMandate,
+    new_envelope,
+    verify_envelope,
+)
 from psishare.mandates.policy import Policy
 from psishare.parties.home import Home
-from psishare.parties.peers import Peers
+from psishare.parties.peers import Peer, Peers, Trust
 from psishare.parties.tls import tls_name
 from psishare.psi import suite
 from psishare.psi.suite import DEFAULT_MAX_QUERY, Output
-from psishare.tables.result_file import write_matches
-from psishare.tables.table import Table
+from psishare.tables import ResultFile, Table, open_table, write_matches
+from psishare.transport.address import Address
 from psishare.transport.certificate import TlsIdentity
 from psishare.transport.grpc_client import GrpcChannel
 from psishare.transport.grpc_server import GrpcServer
@@ -57,9 +68,27 @@ if TYPE_CHECKING:
     from psishare.datasets.manifest import SignedManifest
     from psishare.exchange.authority import Outcome
     from psishare.exchange.receipt import SignedReceipt
+    from psishare.mandates.mandate import Mandate
     from psishare.transport.channel import Channel
 
-__all__ = ["KeyColumn", "ListSource", "Match", "Party", "Server", "Session", "Summary"]
+__all__ = [
+    "DraftedMandate",
+    "KeyColumn",
+    "ListSource",
+    "Match",
+    "Party",
+    "Server",
+    "Session",
+    "Summary",
+    "draft_mandate",
+    "init_party",
+    "log_size",
+    "pin_peer",
+    "unpin_peer",
+    "verify_mandate",
+]
+
+_logger = logging.getLogger(__name__)
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -67,6 +96,7 @@ DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24
 HOUSEKEEPING_S = 1.0
 LOGGING_ROLES = frozenset({"platform", "authority"})
+TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +158,20 @@ class Match:
             InputError: the output was ``count``, which tells no row.
         """
         if self._mask is None:
-            raise InputError(
-                "an exchange with output `count` tells how many match, not which",
-                mend="Use `.count`, or ask for output `matches` under a mandate that permits it.",
-                reason="output_unsupported",
-            )
+            raise _tells_no_row()
         return self._mask
 
     @property
     def matches(self) -> pa.Table:
         """Every matching row of the input, all columns, in input order."""
-        offset, parts = 0, []
-        schema: pa.Schema | None = None
+        return pa.Table.from_batches(self.batches(), schema=self._table.schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield every matching row of the input, all columns, in input order, batch by batch."""
+        mask, offset = self.mask, 0
         for batch in self._table.batches():
-            schema = batch.schema
-            part = self.mask.slice(offset, batch.num_rows).combine_chunks()
-            parts.append(batch.filter(part))
+            yield batch.filter(mask.slice(offset, batch.num_rows).combine_chunks())
             offset += batch.num_rows
-        return pa.Table.from_batches(parts, schema=schema or self._table.schema)
 
     def write(self, path: Path, *, overwrite: bool = False) -> int:
         """Write every matching row, all columns, in input order; atomically, mode 0600.
@@ -165,12 +191,12 @@ class ListSource:
     """A list that a platform serves with ``ecdh`` and ``openmined``.
 
     Attributes:
-        table: where it is.
+        data: a table, the path of its file, or anything with the Arrow PyCapsule interface.
         key: its key column.
         name: the dataset's name in offers and mandates.
     """
 
-    table: Table
+    data: Any
     key: KeyColumn
     name: str
 
@@ -250,8 +276,8 @@ class Party:
 
     def encode(
         self,
-        table: Table,
-        key: KeyColumn,
+        data: Any,
+        key: KeyColumn | str,
         *,
         name: str,
         n_max: int | None = None,
@@ -261,8 +287,9 @@ class Party:
         """Evaluate a list into the next epoch of a dataset, and log that it is published.
 
         Args:
-            table: the platform's identifiers; duplicates are welcome.
-            key: the key column.
+            data: the platform's identifiers: a table, the path of its file, or anything with the
+                Arrow PyCapsule interface. Duplicates are welcome.
+            key: the key column, or ``KIND=COLUMN``.
             name: the dataset's name.
             n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
                 leaves a quarter of headroom.
@@ -276,11 +303,12 @@ class Party:
         require_role(self.home, "platform")
         require_name(name)
         report = progress or _quiet
-        prepared = self._prepare(table, key, report)
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        prepared = self._prepare(_table(data), column, report)
         n_items = len(prepared.distinct)
         parameters = Parameters(
             platform=self.home.id,
-            ruleset=ManifestRuleset(version=key.ruleset.version, digest=key.ruleset.digest),
+            ruleset=ManifestRuleset(version=column.ruleset.version, digest=column.ruleset.digest),
             n_max=n_max or default_n_max(n_items),
             max_query=max_query,
             created=write_time(now()),
@@ -294,8 +322,8 @@ class Party:
 
         with self._store().encode(
             name,
-            key.kind,
-            key.namespace,
+            column.kind,
+            column.namespace,
             _slices(prepared.distinct),
             parameters=parameters,
             signer=self.home.log_signer(),
@@ -308,6 +336,31 @@ class Party:
         """Return the newest epoch of each dataset of this platform."""
         store = self._store()
         return [store.open(name).signed for name in store.names()]
+
+    def exchanges(self) -> list[Row]:
+        """Return this party's exchanges, the newest first, each as far as it has come."""
+        return self.register.rows()
+
+    def exchange(self, exchange_id: str) -> Row:
+        """Return one exchange.
+
+        Args:
+            exchange_id: hexadecimal, or the beginning of one that no other shares.
+
+        Raises:
+            InputError: there is none of that id, or more than one.
+        """
+        rows = self.exchanges()
+        found = [
+            row for row in rows if exchange_id and row.exchange_id.hex().startswith(exchange_id)
+        ]
+        if len(found) != 1:
+            raise InputError(
+                f"{len(found) or 'no'} exchanges have an id that begins so",
+                mend="See the ids with `psishare exchange list`.",
+                reason="exchange_not_found",
+            )
+        return found[0]
 
     def serve(
         self,
@@ -334,8 +387,8 @@ class Party:
         """
         require_role(self.home, "platform")
         report = progress or _quiet
-        sources = list(lists)
-        prepared = [self._prepare(source.table, source.key, report) for source in sources]
+        sources = [ListSource(_table(each.data), each.key, each.name) for each in lists]
+        prepared = [self._prepare(source.data, source.key, report) for source in sources]
         offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
         offerings += [_listed(s, p) for s, p in zip(sources, prepared, strict=True)]
         if not offerings:
@@ -390,50 +443,68 @@ class Session:
         protocol: str = suite.Protocol.OPRF,
         output: str = Output.MATCHES,
         operator: str | None = None,
+        out: Path | str | None = None,
+        overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Match:
         """Find out which rows of a list the platform knows too.
 
         Args:
-            data: a ``Table``, or anything with the Arrow PyCapsule interface: a ``pyarrow.Table``, a
-                pandas, polars or DuckDB object.
+            data: a ``Table``, the path of a file, or anything with the Arrow PyCapsule interface: a
+                ``pyarrow.Table``, a pandas, polars or DuckDB object.
             key: ``KIND=COLUMN``, or a ``KeyColumn``.
             dataset: the platform's name for its set.
             mandate: the envelope's bytes, or the path of its file.
             protocol: ``oprf``, ``ecdh`` or ``openmined``.
             output: ``matches``, ``count`` or ``both``.
             operator: who runs it, for this party's records; the user's login name where None.
+            out: where to write every matching row, all columns, in input order; that it can be
+                written is found out before anything is asked, and it exists only on success.
+            overwrite: whether a file that is there is replaced.
             progress: called as steps advance.
 
         Raises:
-            InputError: the list cannot be read.
+            InputError: the list cannot be read, or ``out`` cannot be written.
             AuthorisationError: the platform refuses; its reason code says why.
             PeerError: the platform is silent, unreachable, or breaks the protocol.
             AuditError: this party's log cannot take an entry.
         """
         started = time.monotonic()
         report = progress or _quiet
-        party = self._party
-        table = data if isinstance(data, Table) else Table.from_arrow(data)
+        table = _table(data)
         column = KeyColumn.parse(key) if isinstance(key, str) else key
-        prepared = party._prepare(table, column, report)  # noqa: SLF001  the same module
-        rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
-        authority = Authority(rooms, self._channel, self._platform, report)
-        authority.recover()
-        outcome = authority.exchange(
-            Ask(
+        wanted = _choice(Output, output, "output")
+        if out is not None and wanted is Output.COUNT:
+            raise _tells_no_row()
+        with contextlib.ExitStack() as stack:
+            file = None
+            if out is not None:
+                file = stack.enter_context(ResultFile(out, table.schema, overwrite=overwrite))
+            prepared = self._party._prepare(table, column, report)  # noqa: SLF001  the same module
+            ask = Ask(
                 identifiers=prepared.distinct,
                 kind=column.kind,
                 namespace=column.namespace,
                 ruleset=column.ruleset,
                 dataset=dataset,
                 protocol=_choice(suite.Protocol, protocol, "protocol"),
-                output=_choice(Output, output, "output"),
+                output=wanted,
                 mandate=_read_mandate(mandate),
                 operator=operator or getpass.getuser(),
             )
-        )
-        return _match(table, prepared, outcome, output, time.monotonic() - started)
+            outcome = self._exchange(ask, report)
+            match = _match(table, prepared, outcome, wanted, time.monotonic() - started)
+            if file is not None:
+                for batch in match.batches():
+                    file.write(batch)
+        return match
+
+    def _exchange(self, ask: Ask, report: Progress) -> Outcome:
+        party = self._party
+        rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
+        authority = Authority(rooms, self._channel, self._platform, report)
+        authority.recover()
+        return authority.exchange(ask)
 
     def close(self) -> None:
         """Close the connection."""
@@ -458,6 +529,8 @@ class Server:
 
     Attributes:
         port: where it listens.
+        address: the same, as ``host:port``.
+        datasets: the names of what it serves, sorted.
         recovered: exchanges of a process that is gone, which it has recorded as aborted.
     """
 
@@ -469,6 +542,7 @@ class Server:
         matched: Callable[[bytes, str, pa.Array], None] | None,
         idle_timeout_s: float,
     ) -> None:
+        self.datasets = sorted({offering.name for offering in offerings})
         self._budget = Budget(party.home.state_path)
         rooms = PlatformRooms(
             home=party.home,
@@ -485,8 +559,10 @@ class Server:
             address=address,
             identity=tls_identity(party.home),
             pinned_clients=lambda: _pinned_authorities(party.peers),
+            on_stranger=_turned_away,
         )
         self.port = self._server.start()
+        self.address = str(Address(Address.parse(address).host, self.port))
         self._stopped = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="psishare-keeper", daemon=True
@@ -535,6 +611,112 @@ def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Ho
     return home
 
 
+def pin_peer(
+    home: Home, card_file: bytes, *, fingerprint: str, trusted_as: frozenset[str] = frozenset()
+) -> Peer:
+    """Pin a party, or take a newer card of one that is pinned; the log says so, where one is kept.
+
+    Args:
+        home: of any role.
+        card_file: as ``psishare party export`` wrote it.
+        fingerprint: twelve words, as a person heard them from the card's owner.
+        trusted_as: any of ``issuer`` and ``validator``; replaces what was there.
+
+    Raises:
+        ConfigError: the card or the fingerprint is not right.
+        AuditError: the log cannot take the entry; then the party is not pinned, nor as it was before.
+    """
+    peers = Peers(home.peers_path)
+    peer = peers.add(card_file, fingerprint=fingerprint, trusted_as=trusted_as)
+    try:
+        _log_peer(home, PeerAdded, peer)
+    except AuditError:
+        peers.remove(peer.id)
+        raise
+    return peer
+
+
+def unpin_peer(home: Home, party_id: str) -> Peer:
+    """Forget a pinned party; the log says so, where one is kept.
+
+    Raises:
+        ConfigError: it is not pinned.
+        AuditError: it is forgotten, but the log cannot take the entry.
+    """
+    peer = Peers(home.peers_path).remove(party_id)
+    _log_peer(home, PeerRemoved, peer)
+    return peer
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedMandate:
+    """A mandate that nobody has signed yet.
+
+    Attributes:
+        mandate: its content.
+        envelope: its file's bytes.
+    """
+
+    mandate: Mandate
+    envelope: bytes
+
+
+def draft_mandate(home: Home, case: str, **fields: Any) -> DraftedMandate:
+    """Draft a mandate, and keep its case's reference, sealed to this home, in its ``mandates``.
+
+    Args:
+        home: whoever drafts it.
+        case: the reference under which the case is kept; only a commitment to it leaves this home.
+        fields: the keywords of ``psishare.mandates.draft.draft``, but for ``case``.
+
+    Raises:
+        InputError: a field is not what protocols/specs/mandate.md allows.
+        ConfigError: the reference cannot be kept.
+    """
+    reference = CaseReference.new(case)
+    mandate = draft(case=reference, **fields)
+    sealed = reference.seal(home.card.sealing_key_bytes)
+    write_durably(
+        home.mandates_path / f"{mandate.id}.case",
+        sealed,
+        error=ConfigError,
+        reason="home_unwritable",
+    )
+    return DraftedMandate(mandate, new_envelope(mandate))
+
+
+def verify_mandate(envelope: bytes, peers: Peers) -> VerifiedMandate:
+    """Verify that issuer and validator, as this home trusts them, have signed, and that it is valid.
+
+    Raises:
+        AuthorisationError: it is malformed, not signed by both, not valid yet, or expired.
+    """
+    keys = TrustedKeys(peers.trusted("issuer"), peers.trusted("validator"))
+    verified = verify_envelope(envelope, keys)
+    mandate = verified.mandate
+    smallest = Request(
+        authority=mandate.authority,
+        platform=mandate.platform,
+        protocol=mandate.protocols[0],
+        dataset=next(iter(mandate.datasets), None),
+        kind=mandate.kinds[0],
+        output=mandate.outputs[0],
+        rows=0,
+    )
+    # What it covers by its own words it covers, unless this is not its time.
+    check_mandate(mandate, smallest, now=now())
+    return verified
+
+
+def log_size(home: Home) -> int | None:
+    """Return how many entries the party's log has, or None where its role keeps none.
+
+    Raises:
+        AuditError: it does not recover.
+    """
+    return open_log(home).size if home.card.role in LOGGING_ROLES else None
+
+
 def open_log(home: Home) -> Log:
     """Open a party's log.
 
@@ -578,6 +760,18 @@ def _log_signers(home: Home) -> dict[str, Any]:
     }
 
 
+def _log_peer(home: Home, entry: type[PeerAdded | PeerRemoved], peer: Peer) -> None:
+    if home.card.role in LOGGING_ROLES:
+        open_log(home).append(
+            entry(
+                peer=peer.id,
+                role=peer.card.role,
+                card_sha256=peer.card.sha256.hex(),
+                trusted_as=tuple(role for role in TRUST_ROLES if role in peer.trusted_as),
+            )
+        )
+
+
 def _log_created(home: Home) -> LogCreated:
     return LogCreated(party=home.id, role=home.card.role, card_sha256=home.card.sha256.hex())
 
@@ -591,6 +785,10 @@ def _pinned_authorities(peers: Peers) -> tuple[bytes, ...]:
         if peer.card.role == "authority"
         for certificate in peer.card.certificates()
     )
+
+
+def _turned_away(certificate_sha256: bytes) -> None:
+    _logger.warning("turned away a certificate that is not pinned: %s", certificate_sha256.hex())
 
 
 def _listed(source: ListSource, prepared: PreparedList) -> ListOffering:
@@ -615,7 +813,7 @@ def _matches_writer(
         source, prepared = own[name]
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = out / f"{exchange_id.hex()}.csv"
-        write_matches(source.table, prepared.mask(matched), path, overwrite=False)
+        write_matches(source.data, prepared.mask(matched), path, overwrite=False)
 
     return write
 
@@ -635,6 +833,20 @@ def _match(
         seconds=seconds,
     )
     return Match(outcome.receipt, summary, outcome.cosigned, prepared.first_rejects, table, mask)
+
+
+def _table(data: Any) -> Table:
+    if isinstance(data, Table):
+        return data
+    return open_table(data) if isinstance(data, Path) else Table.from_arrow(data)
+
+
+def _tells_no_row() -> InputError:
+    return InputError(
+        "an exchange with output `count` tells how many match, not which",
+        mend="Use `.count`, or ask for output `matches` under a mandate that permits it.",
+        reason="output_is_count",
+    )
 
 
 def _slices(identifiers: pa.Array) -> Iterator[pa.Array]:

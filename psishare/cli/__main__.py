@@ -1,0 +1,5 @@
+"""``python -m psishare.cli``: the command line without its installed script."""
+
+from psishare.cli import main
+
+main()

@@ -1,0 +1,134 @@
+"""``psishare audit``: what an auditor runs, with public cards alone."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from psishare.cli.console import number, print_json, say, say_fields, say_table, short
+from psishare.cli.group import example, new_group
+from psishare.cli.option import Json
+from psishare.errors import ConfigError
+from psishare.evidence.verify import ExchangeVerdict, Verdict, verify_log
+from psishare.parties.card import Card, parse_card
+
+EXAMPLE = "psishare audit verify tele/log --trust tele.card --trust police.card"
+
+app = new_group("Verify audit logs, offline, with public cards alone.", EXAMPLE)
+
+
+@app.command(epilog=example(EXAMPLE))
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="LOGDIR", help="A log's folder, or a copy.")],
+    *,
+    trust: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="CARD",
+            help="A card file that you trust: the log's owner and its peers. Once for each.",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Verify a log, and every exchange in it.
+
+    Every entry, tile, root, checkpoint and signature is checked again, with no key but those in the
+    cards that you give. Ends with exit code 0 if all of it verifies, 8 if not, 3 if a card lacks.
+    """
+    cards = _read_cards(trust)
+    verdict = verify_log(folder, cards)
+    if as_json:
+        print_json(_document(verdict, cards))
+        return
+    _say(verdict, cards)
+
+
+def _read_cards(files: list[Path]) -> dict[str, Card]:
+    cards: dict[str, Card] = {}
+    for file in files:
+        try:
+            card = parse_card(file.read_bytes())
+        except OSError as error:
+            raise ConfigError(
+                f"the card {file} cannot be read: {error.strerror}",
+                mend="Name card files, as `psishare party export` wrote them, with --trust.",
+                reason="card_missing",
+            ) from error
+        if cards.setdefault(card.id, card) != card:
+            raise ConfigError(
+                f"two different cards of {card.id} are given",
+                mend="Give the one whose fingerprint you have compared.",
+                reason="card_changed",
+                party=card.id,
+            )
+    return cards
+
+
+def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
+    log = verdict.log
+    return {
+        "verified": True,
+        "party": verdict.party,
+        "tree_size": log.head.tree_size,
+        "root_hash": log.head.root_hash.hex(),
+        "checkpoints": log.n_checkpoints,
+        "entries": log.entries_by_type,
+        "first_time": log.first_time,
+        "last_time": log.last_time,
+        "cosigned": log.cosigners,
+        "unfinished": list(log.unfinished),
+        "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
+        "exchanges": [_exchange(exchange) for exchange in verdict.exchanges],
+    }
+
+
+def _exchange(exchange: ExchangeVerdict) -> dict[str, Any]:
+    return {
+        "exchange_id": exchange.exchange_id,
+        "peer": exchange.peer,
+        "ending": exchange.ending.value,
+        "protocol": exchange.protocol,
+        "dataset": exchange.dataset,
+        "kind": exchange.kind,
+        "output": exchange.output,
+        "rows": exchange.rows,
+        "mandate_id": exchange.mandate_id,
+        "reason": exchange.reason,
+        "time": exchange.time,
+    }
+
+
+def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
+    log = verdict.log
+    cosigned = [f"{party} up to {number(size)}" for party, size in log.cosigners.items() if size]
+    say_fields(
+        {
+            "log of": verdict.party,
+            "entries": f"{number(log.head.tree_size)}, from {log.first_time} to {log.last_time}",
+            "root": log.head.root_hash.hex(),
+            "checkpoints": number(log.n_checkpoints),
+            "cosigned by": ", ".join(cosigned) or "nobody that you trust",
+            "unfinished": ", ".join(log.unfinished) or None,
+            "trusted": ", ".join(sorted(cards)),
+        }
+    )
+    if verdict.exchanges:
+        say()
+        say_table(
+            ("exchange", "with", "of", "#rows", "ended", "at"),
+            [_row(exchange) for exchange in verdict.exchanges],
+        )
+    say()
+    say(f"The log of {verdict.party} verifies.", style="green")
+
+
+def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:
+    reason = f": {exchange.reason}" if exchange.reason else ""
+    return (
+        short(exchange.exchange_id),
+        exchange.peer,
+        exchange.dataset or "",
+        "" if exchange.rows is None else number(exchange.rows),
+        f"{exchange.ending}{reason}",
+        exchange.time,
+    )

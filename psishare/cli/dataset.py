@@ -1,0 +1,132 @@
+"""``psishare dataset``: a platform's lists, evaluated once and served often."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import psishare
+from psishare.cli.console import number, print_json, say_fields, say_table
+from psishare.cli.group import example, new_group
+from psishare.cli.option import Home, Json, Key, Namespace, Region
+from psishare.cli.progress import shown
+from psishare.errors import ConfigError
+
+ENCODE = "psishare dataset encode customers --home tele --data customers.csv --key phone=number"
+
+app = new_group("Encode and show a platform's datasets.", ENCODE, "psishare dataset show")
+
+
+@app.command(epilog=example(ENCODE))
+def encode(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")],
+    *,
+    home: Home,
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="The list: CSV or Parquet, by its suffix.")
+    ],
+    key: Key,
+    namespace: Namespace = "",
+    region: Region = None,
+    n_max: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="The most items it may ever hold; room to grow if absent."
+        ),
+    ] = None,
+    max_query: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
+    ] = 2**20,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a list under a fresh key: the next epoch of a dataset, entered in the log."""
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
+        signed = party.encode(
+            data, column, name=name, n_max=n_max, max_query=max_query, progress=report
+        )
+    if as_json:
+        print_json(_document(signed))
+    else:
+        _say(signed)
+
+
+@app.command(epilog=example("psishare dataset show --home tele"))
+def show(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One dataset; all of them if absent.")
+    ] = None,
+    *,
+    home: Home,
+    as_json: Json = False,
+) -> None:
+    """Show the newest epoch of each dataset."""
+    with psishare.Party.open(home) as party:
+        found = [signed for signed in party.datasets() if name in {None, signed.manifest.dataset}]
+    if name is not None and not found:
+        raise ConfigError(
+            f"there is no dataset named {name!r}",
+            mend="See `psishare dataset show`, or make it with `psishare dataset encode`.",
+            reason="dataset_unknown",
+        )
+    if as_json:
+        print_json({"datasets": [_document(signed) for signed in found]})
+        return
+    if name is not None:
+        _say(found[0])
+        return
+    say_table(
+        ("dataset", "kind", "namespace", "#epoch", "#items", "#bytes", "created"),
+        [
+            (
+                signed.manifest.dataset,
+                signed.manifest.kind,
+                signed.manifest.namespace,
+                number(signed.manifest.epoch),
+                number(signed.manifest.items),
+                number(_n_bytes(signed)),
+                signed.manifest.created,
+            )
+            for signed in found
+        ],
+    )
+
+
+def _document(signed: Any) -> dict[str, Any]:
+    manifest = signed.manifest
+    return {
+        "dataset": manifest.dataset,
+        "kind": manifest.kind,
+        "namespace": manifest.namespace,
+        "epoch": manifest.epoch,
+        "items": manifest.items,
+        "bytes": _n_bytes(signed),
+        "n_max": manifest.n_max,
+        "max_query": manifest.max_query,
+        "fingerprint_bits": manifest.fingerprint_bits,
+        "ruleset": {"version": manifest.ruleset.version, "digest": manifest.ruleset.digest},
+        "public_key": manifest.public_key,
+        "manifest_sha256": signed.sha256.hex(),
+        "created": manifest.created,
+    }
+
+
+def _say(signed: Any) -> None:
+    manifest = signed.manifest
+    say_fields(
+        {
+            "dataset": manifest.dataset,
+            "kind": manifest.kind,
+            "namespace": manifest.namespace or None,
+            "epoch": f"{manifest.epoch}, {manifest.created}",
+            "items": f"{number(manifest.items)} of at most {number(manifest.n_max)}",
+            "bytes": f"{number(_n_bytes(signed))}, {manifest.fingerprint_bits} bits an item",
+            "an exchange": f"at most {number(manifest.max_query)} distinct rows",
+            "ruleset": f"{manifest.kind} {manifest.ruleset.version}, {manifest.ruleset.digest[:16]}",
+            "manifest": signed.sha256.hex(),
+        }
+    )
+
+
+def _n_bytes(signed: Any) -> int:
+    return sum(shard.bytes for shard in signed.manifest.shards)

@@ -1,0 +1,49 @@
+"""Small files that commands read and write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psishare.errors import InputError
+from psishare.keys.durable_file import write_durably
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1024 * 1024
+
+
+def read(path: Path, what: str) -> bytes:
+    """Return a small file's bytes.
+
+    Args:
+        path: the file.
+        what: what it is, for the message.
+
+    Raises:
+        InputError: ``file_unreadable``.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        raise InputError(
+            f"{what} {path} cannot be read: {error.strerror}",
+            mend="Check the path and its permissions.",
+            reason="file_unreadable",
+        ) from error
+
+
+def write_new(path: Path, data: bytes, *, overwrite: bool, mode: int = 0o600) -> None:
+    """Write a small file whole, and never over another one unasked.
+
+    Raises:
+        InputError: ``output_exists``; ``output_unwritable``.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"{path} is there already",
+            mend="Choose another name, or say --overwrite.",
+            reason="output_exists",
+        )
+    write_durably(path, data, error=InputError, mode=mode, reason="output_unwritable")

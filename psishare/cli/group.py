@@ -1,0 +1,38 @@
+"""What every command group is made with: plain help that fits a terminal, with examples."""
+
+from __future__ import annotations
+
+import typer
+
+
+def example(*commands: str) -> str:
+    """Return the end of a help text: commands as a person would type them, line breaks kept."""
+    title = "Example:" if len(commands) == 1 else "Examples:"
+    # The control character tells typer to leave the paragraph's lines as they are.
+    return "\b\n" + "\n".join([title, *(f"  {command}" for command in commands)])
+
+
+def new_group(summary: str, *examples: str) -> typer.Typer:
+    """Return an empty command group."""
+    group = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    # With a callback it stays a group even if it has one command only.
+    group.callback(help=summary, epilog=example(*examples))(_nothing)
+    return group
+
+
+def new_command() -> typer.Typer:
+    """Return the place of one command that stands alone, such as ``serve``."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+
+
+def _nothing() -> None:
+    """Do nothing before a command."""

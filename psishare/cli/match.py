@@ -1,0 +1,158 @@
+"""``psishare match``: the authority's side of a paired session."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import psishare
+from psishare.cli.console import number, print_json, say, say_fields, tell_fields
+from psishare.cli.group import example, new_command
+from psishare.cli.option import Home, Json, Key, Namespace, Overwrite, Region
+from psishare.cli.progress import shown
+
+STANDARD_OUTPUT = "-"
+
+app = new_command()
+
+
+@app.command(
+    epilog=example(
+        "psishare match --home police --platform tele.example --address tele.example:7447 \\",
+        "    --dataset customers --mandate case.mandate \\",
+        "    --data suspects.csv --key phone=number --out matches.csv",
+    )
+)
+def match(
+    *,
+    home: Home,
+    platform: Annotated[str, typer.Option(metavar="ID", help="The pinned platform to ask.")],
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")],
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="The platform's dataset.")],
+    mandate: Annotated[Path, typer.Option(metavar="FILE", help="The signed mandate.")],
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="Your list: CSV or Parquet, by its suffix.")
+    ],
+    key: Key,
+    namespace: Namespace = "",
+    region: Region = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the matching rows go: CSV or Parquet; `-` is standard output.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    protocol: Annotated[
+        Literal["oprf", "ecdh", "openmined"], typer.Option(help="How to compare the lists.")
+    ] = "oprf",
+    output: Annotated[
+        Literal["matches", "count", "both"],
+        typer.Option(
+            help="What to learn: your matches, their number, or the matches on both sides."
+        ),
+    ] = "matches",
+    operator: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Who you are, for your records; your login if absent."),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="How long each call may take."),
+    ] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Find out which rows of your list the platform has too, and nothing else of either list.
+
+    The result exists only once both parties have signed the receipt and it is in your log.
+    """
+    _require_out(out, output, as_json=as_json)
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    with (
+        shown(quiet=as_json) as report,
+        psishare.Party.open(home) as party,
+        party.connect(platform, address, timeout_s=timeout) as session,
+    ):
+        found = session.match(
+            data,
+            key=column,
+            dataset=dataset,
+            mandate=mandate,
+            protocol=protocol,
+            output=output,
+            operator=operator,
+            out=out,
+            overwrite=overwrite,
+            progress=report,
+        )
+    if as_json:
+        print_json(_document(found, out))
+    elif out == STANDARD_OUTPUT:
+        tell_fields(_summary(found, out))
+    elif output == "count":
+        say(str(found.count))
+        tell_fields(_summary(found, out))
+    else:
+        say_fields(_summary(found, out))
+
+
+def _require_out(out: str | None, output: str, *, as_json: bool) -> None:
+    if output == "count" and out is not None:
+        raise typer.BadParameter("--output count tells a number and takes no --out")
+    if output != "count" and out is None:
+        raise typer.BadParameter("say with --out where the matching rows go")
+    if as_json and out == STANDARD_OUTPUT:
+        raise typer.BadParameter("--json and --out - both want standard output")
+
+
+def _document(found: Any, out: str | None) -> dict[str, Any]:
+    summary, receipt = found.summary, found.receipt.receipt
+    return {
+        "exchange_id": found.exchange_id,
+        "platform": receipt.platform,
+        "dataset": receipt.dataset,
+        "protocol": receipt.protocol,
+        "output": receipt.output,
+        "mandate_id": receipt.mandate_id,
+        "rows": summary.rows,
+        "rejected": summary.rejected,
+        "first_rejects": [{"row": row, "reason": reason} for row, reason in found.first_rejects],
+        "distinct": summary.distinct,
+        "asked": receipt.requests.rows,
+        "matched": summary.matched,
+        "matched_rows": summary.matched_rows,
+        "platform_rows": summary.platform_rows,
+        "seconds": round(summary.seconds, 3),
+        "receipt_sha256": receipt.sha256.hex(),
+        "cosigned": found.cosigned,
+        "out": out,
+    }
+
+
+def _summary(found: Any, out: str | None) -> dict[str, str | None]:
+    summary, receipt = found.summary, found.receipt.receipt
+    rows = summary.matched_rows
+    return {
+        "rows": number(summary.rows),
+        "rejected": _rejected(found),
+        "distinct": number(summary.distinct),
+        "asked": f"{number(receipt.requests.rows)} of {receipt.platform}, {receipt.dataset}:"
+        f" {number(summary.platform_rows)} items",
+        "matched": number(summary.matched),
+        "matched rows": None if rows is None else f"{number(rows)}, in {out}",
+        "time": f"{summary.seconds:.1f} s",
+        "exchange": found.exchange_id,
+        "receipt": "signed by both parties"
+        + ("" if found.cosigned else "; the platform has yet to cosign your log"),
+    }
+
+
+def _rejected(found: Any) -> str:
+    rejected = found.summary.rejected
+    if not rejected:
+        return "0"
+    total = number(sum(rejected.values()))
+    reasons = ", ".join(f"{reason} {number(n)}" for reason, n in sorted(rejected.items()))
+    first = ", ".join(number(row) for row, _reason in found.first_rejects[:5])
+    return f"{total}: {reasons}; first at rows {first} (from 0)"

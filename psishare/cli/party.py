@@ -1,0 +1,156 @@
+"""``psishare party``: this party's home folder and card."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from cryptography import x509
+
+import psishare
+from psishare.cli.console import number, print_json, say, say_fields
+from psishare.cli.file import write_new
+from psishare.cli.group import example, new_group
+from psishare.cli.option import Home, Json, Overwrite
+from psishare.parties import home as parties
+from psishare.parties.field import write_time
+
+WORDS_A_LINE = 4
+
+app = new_group(
+    "Make this party's home folder, and show or export its card.",
+    'psishare party init --home tele --id tele.example --role platform --name "Tele"',
+    "psishare party export --home tele tele.card",
+)
+
+Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
+
+
+@app.command(
+    epilog=example(
+        'psishare party init --home tele --id tele.example --role platform --name "Tele"'
+    )
+)
+def init(
+    *,
+    home: Home,
+    party_id: Annotated[
+        str, typer.Option("--id", metavar="ID", help="The party's id, such as tele.example.")
+    ],
+    role: Annotated[Role, typer.Option(help="What the party does.")],
+    name: Annotated[str, typer.Option(metavar="TEXT", help="The party's name, for people.")],
+    as_json: Json = False,
+) -> None:
+    """Make a home folder with fresh keys, a card and, where the role keeps one, an audit log."""
+    made = psishare.init_party(home, party_id=party_id, role=role, display_name=name)
+    if as_json:
+        print_json(_document(made))
+        return
+    _say(made)
+    say()
+    say("Next: give your card to the parties you work with (psishare party export),")
+    say("and read the fingerprint to each other.")
+
+
+@app.command(epilog=example("psishare party show --home tele"))
+def show(*, home: Home, as_json: Json = False) -> None:
+    """Show who this party is, its fingerprint, its certificates and the size of its log."""
+    opened = parties.Home.open(home)
+    if as_json:
+        print_json(_document(opened))
+    else:
+        _say(opened)
+
+
+@app.command(
+    epilog=example(
+        "psishare party export --home tele tele.card",
+        "psishare party export --home tele | mail ...",
+    )
+)
+def export(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where to; `-` is standard output.")
+    ] = "-",
+    *,
+    home: Home,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write the card that other parties pin. It holds public keys only."""
+    opened = parties.Home.open(home)
+    card = opened.export_card()
+    if file == "-":
+        # The exact bytes: the card is its own JSON object, and is refused when anything is added.
+        sys.stdout.buffer.write(card)
+        sys.stdout.buffer.flush()
+        return
+    write_new(Path(file), card, overwrite=overwrite, mode=0o644)
+    if as_json:
+        print_json({"id": opened.id, "card": file, "fingerprint": opened.card.fingerprint()})
+        return
+    say(f"The card of {opened.id} is in {file}. Its fingerprint, to be read aloud:")
+    say(spoken(opened.card.fingerprint(), indent="  "))
+
+
+def spoken(fingerprint: str, *, indent: str = "") -> str:
+    """Return a fingerprint in lines of four words, as people read them to each other."""
+    words = fingerprint.split("-")
+    lines = [words[start : start + WORDS_A_LINE] for start in range(0, len(words), WORDS_A_LINE)]
+    width = max(len(word) for word in words) + 2
+    return "\n".join(
+        indent + "".join(word.ljust(width) for word in line).rstrip() for line in lines
+    )
+
+
+def _document(home: parties.Home) -> dict[str, Any]:
+    card = home.card
+    return {
+        "id": card.id,
+        "role": card.role,
+        "display_name": card.display_name,
+        "home": str(home.path),
+        "fingerprint": card.fingerprint(),
+        "serial": card.serial,
+        "created": card.created,
+        "log_size": _log_size(home),
+        "certificates": [
+            {"not_before": write_time(start), "not_after": write_time(end), "sha256": digest.hex()}
+            for (start, end), digest in zip(
+                _validities(home), card.certificate_digests(), strict=True
+            )
+        ],
+    }
+
+
+def _say(home: parties.Home) -> None:
+    card, size = home.card, _log_size(home)
+    names = ("certificate", "next certificate")
+    say_fields(
+        {
+            "id": card.id,
+            "role": card.role,
+            "name": card.display_name,
+            "home": str(home.path),
+            "card": f"serial {card.serial}, {card.created}",
+            "log": "none, as for every party of this role"
+            if size is None
+            else f"{number(size)} entries",
+        }
+        | {
+            name: f"from {write_time(start)} to {write_time(end)}"
+            for name, (start, end) in zip(names, _validities(home), strict=False)
+        }
+        | {"fingerprint": spoken(card.fingerprint())}
+    )
+
+
+def _log_size(home: parties.Home) -> int | None:
+    """Return the number of entries in the party's log, or None where its role keeps none."""
+    return psishare.log_size(home)
+
+
+def _validities(home: parties.Home) -> list[tuple[datetime, datetime]]:
+    certificates = map(x509.load_der_x509_certificate, home.card.certificates())
+    return [(c.not_valid_before_utc, c.not_valid_after_utc) for c in certificates]

@@ -1,0 +1,130 @@
+"""``psishare peer``: whom this party has pinned, and what it trusts each as."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import psishare
+from psishare.cli.console import print_json, say, say_table, tell
+from psishare.cli.file import read
+from psishare.cli.group import example, new_group
+from psishare.cli.option import Home, Json
+from psishare.cli.party import spoken
+from psishare.errors import ConfigError
+from psishare.parties import home as parties
+from psishare.parties.card import Card, parse_card
+from psishare.parties.peers import Peer, Peers
+
+ADD = 'psishare peer add court.card --home tele --trust validator --fingerprint "WORDS"'
+
+app = new_group("Pin other parties by their cards.", ADD, "psishare peer list --home tele")
+
+Trust = Literal["issuer", "validator"]
+
+
+@app.command(epilog=example("psishare peer add police.card --home tele", ADD))
+def add(
+    card: Annotated[Path, typer.Argument(metavar="CARD", help="The card file of the other party.")],
+    *,
+    home: Home,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="The twelve words, as its owner read them to you. Asked if absent.",
+        ),
+    ] = None,
+    trust: Annotated[
+        list[Trust] | None,
+        typer.Option(help="Let its signature on a mandate count in this role. Repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Pin a party, or take a newer card of one that is pinned.
+
+    Get the fingerprint by a way that you trust: have its owner read it to you, do not copy it from
+    where the card came from.
+    """
+    opened = parties.Home.open(home)
+    data = read(card, "the card")
+    words = fingerprint or _compared(parse_card(data))
+    peer = psishare.pin_peer(opened, data, fingerprint=words, trusted_as=frozenset(trust or ()))
+    if as_json:
+        print_json(_document(peer))
+        return
+    say(f"{peer.id} ({peer.card.role}) is pinned{_trusted(peer, ', and trusted as ')}.")
+
+
+@app.command("list", epilog=example("psishare peer list --home tele"))
+def list_(*, home: Home, as_json: Json = False) -> None:
+    """List the pinned parties."""
+    peers = Peers(parties.Home.open(home).peers_path)
+    if as_json:
+        print_json({"peers": [_document(peer) for peer in peers]})
+        return
+    if not len(peers):
+        say("No party is pinned yet; see `psishare peer add`.")
+        return
+    say_table(
+        ("id", "role", "trusted as", "pinned", "fingerprint"),
+        [
+            (
+                peer.id,
+                peer.card.role,
+                _trusted(peer),
+                peer.added.partition("T")[0],
+                spoken(peer.card.fingerprint()),
+            )
+            for peer in peers
+        ],
+    )
+
+
+@app.command(epilog=example("psishare peer remove police.example --home tele"))
+def remove(
+    party_id: Annotated[str, typer.Argument(metavar="ID", help="The party's id.")],
+    *,
+    home: Home,
+    as_json: Json = False,
+) -> None:
+    """Forget a pinned party: its connections and its signatures no longer count."""
+    peer = psishare.unpin_peer(parties.Home.open(home), party_id)
+    if as_json:
+        print_json({"removed": peer.id})
+        return
+    say(f"{peer.id} is no longer pinned.")
+
+
+def _compared(card: Card) -> str:
+    """Show the fingerprint and ask whether it is what its owner read out."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError(
+            "there is no terminal to compare the fingerprint on",
+            mend="Give the twelve words, as the card's owner read them to you, with --fingerprint.",
+            reason="fingerprint_missing",
+            party=card.id,
+        )
+    tell(f"The card says: {card.id}, {card.role}, {card.display_name}")
+    tell("Its fingerprint:")
+    tell(spoken(card.fingerprint(), indent="  "))
+    typer.confirm("Did its owner read the same twelve words to you?", abort=True, err=True)
+    return card.fingerprint()
+
+
+def _document(peer: Peer) -> dict[str, Any]:
+    card = peer.card
+    return {
+        "id": card.id,
+        "role": card.role,
+        "display_name": card.display_name,
+        "trusted_as": sorted(peer.trusted_as),
+        "serial": card.serial,
+        "added": peer.added,
+        "fingerprint": card.fingerprint(),
+    }
+
+
+def _trusted(peer: Peer, before: str = "") -> str:
+    return before + ", ".join(sorted(peer.trusted_as)) if peer.trusted_as else ""

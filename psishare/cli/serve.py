@@ -1,0 +1,127 @@
+"""``psishare serve``: the platform's side of paired sessions."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+import psishare
+from psishare.cli.console import print_json, say, tell
+from psishare.cli.group import example, new_command
+from psishare.cli.option import Home, Json, Namespace, Region
+from psishare.cli.progress import shown
+
+app = new_command()
+
+
+@app.command(
+    epilog=example(
+        "psishare serve --home tele --listen 0.0.0.0:7447 --dataset customers",
+        "psishare serve --home tele --listen 0.0.0.0:7447 \\",
+        "    --data customers.csv --key phone=number --name customers",
+    )
+)
+def serve(
+    *,
+    home: Home,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."),
+    ],
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME|DIR",
+            help="A dataset, or the folder of one of its epochs, for oprf. Repeatable.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A list, for ecdh and openmined, with --key and --name. Repeatable.",
+        ),
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KIND=COLUMN", help="The key column of each --data."),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="What exchanges call each --data."),
+    ] = None,
+    namespace: Namespace = "",
+    region: Region = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With output both: the folder for this side's matches, a file an exchange.",
+        ),
+    ] = None,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1.0, help="Abort an exchange that stands still for so long."
+        ),
+    ] = 300.0,
+    as_json: Json = False,
+) -> None:
+    """Serve datasets and lists to pinned authorities, until interrupted.
+
+    Says in one line where it listens, once it does. SIGINT and SIGTERM end it within seconds:
+    exchanges that are still open are aborted, and the log says so.
+    """
+    lists = _lists(data or [], keys or [], names or [], namespace, region)
+    stopped = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+    with psishare.Party.open(home) as party:
+        with shown(quiet=as_json) as report:
+            server = party.serve(
+                listen,
+                datasets=datasets or [],
+                lists=lists,
+                out=out,
+                idle_timeout_s=idle_timeout,
+                progress=report,
+            )
+        with server:
+            _say_ready(server, as_json=as_json)
+            stopped.wait()
+
+
+def _lists(
+    data: list[Path], keys: list[str], names: list[str], namespace: str, region: str | None
+) -> "list[psishare.ListSource]":
+    if not len(data) == len(keys) == len(names):
+        raise typer.BadParameter("each --data needs a --key and a --name")
+    return [
+        psishare.ListSource(
+            file, psishare.KeyColumn.parse(key, namespace=namespace, region=region), name
+        )
+        for file, key, name in zip(data, keys, names, strict=True)
+    ]
+
+
+def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "listening": server.address,
+                "datasets": server.datasets,
+                "recovered": server.recovered,
+            }
+        )
+        return
+    if server.recovered:
+        tell(f"{server.recovered} exchanges of a process that ended are recorded as aborted")
+    say(f"listening on {server.address}")
