@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _ATOM = "[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-_ADDRESS = rf"\A{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+(?:[a-z0-9-]*[a-z])\z"
+_LAST = "(?:[a-z0-9][a-z0-9-]*)?[a-z]"
+_ADDRESS = rf"\A{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LAST}\z"
 _MAX_ADDRESS = 254
 
 
