@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.lists import Lists
 
-PSISHARE = [sys.executable, "-m", "psishare"]
+PSISHARE = [sys.executable, "-m", "psishare.cli"]
 PLATFORM, AUTHORITY = "tele.example", "police.example"
 ISSUER, VALIDATOR = "prosecutor.example", "court.example"
 
@@ -78,13 +78,13 @@ def run_psishare(lists: Lists, folder: Path, protocol: str) -> Result:
         served = [*source, "--name", "customers"]
     server = start([*PSISHARE, "serve", "--listen", "127.0.0.1:0", *served, *platform, "--json"])
     assert server.process.stdout is not None
-    port = json.loads(server.process.stdout.readline())["port"]
+    address = json.loads(server.process.stdout.readline())["listening"]
     out = folder / f"{protocol}.csv"
     client = run(
         [
             *PSISHARE,
             "match",
-            *("--platform", PLATFORM, "--address", f"127.0.0.1:{port}"),
+            *("--platform", PLATFORM, "--address", address),
             *("--data", str(lists.authority), "--key", "phone=number", "--region", "DE"),
             *("--dataset", "customers", "--mandate", str(mandate), "--protocol", protocol),
             *("--out", str(out), "--timeout", "600", *authority),

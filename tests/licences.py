@@ -69,19 +69,16 @@ def is_allowed(expression: str) -> bool:
 def python_licence(package: importlib.metadata.Distribution) -> str:
     """Return a package's licence in SPDX terms, as far as it tells."""
     metadata = package.metadata
-    expression = metadata.get("License-Expression")
-    if expression:
-        return expression
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"]
     classifiers = [
         line.rpartition(" :: ")[2]
         for line in metadata.get_all("Classifier") or []
         if line.startswith("License :: ") and line != "License :: OSI Approved"
     ]
-    texts = [*classifiers, (metadata.get("License") or "").strip().splitlines()[:1]]
-    for text in texts:
-        first = text if isinstance(text, str) else "".join(text)
-        if first:
-            return SPELLINGS.get(first.lower(), first)
+    free_text = metadata["License"].strip() if "License" in metadata else ""
+    for text in [*classifiers, *free_text.splitlines()[:1]]:
+        return SPELLINGS.get(text.lower(), text)
     return "unknown"
 
 

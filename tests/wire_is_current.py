@@ -29,7 +29,9 @@ def main() -> None:
             check=True,
         )
         for name in ("wire_pb2.py", "wire_pb2.pyi"):
-            if not filecmp.cmp(Path(folder) / "psishare/transport" / name, COMMITTED / name, shallow=False):
+            if not filecmp.cmp(
+                Path(folder) / "psishare/transport" / name, COMMITTED / name, shallow=False
+            ):
                 sys.exit(f"{COMMITTED / name} is not current; generate it again from wire.proto")
 
 

@@ -53,7 +53,7 @@ def test_oprf_is_set_intersection(
         bits=bits,
         lookup=lambda fingerprints: _native.contains(encoded, fingerprints),
     )
-    frames = MemoryFrames(OprfPlatform(key), frame_rows=frame_rows, n_elements=0)  # type: ignore[arg-type]
+    frames = MemoryFrames(OprfPlatform(key), frame_rows=frame_rows, n_elements=0)
     assert authority.run(column(ours), frames, ignore).to_pylist() == expected(ours, theirs)
 
 
