@@ -166,6 +166,18 @@ class Log:
         """
         return verify_checkpoint(self._read_note(CHECKPOINT), self._verifiers)
 
+    def settle(self) -> Checkpoint:
+        """Finish an append that failed after it was decided, and return the head.
+
+        Whoever asks whether an entry is in the log after an append that failed settles first.
+
+        Raises:
+            AuditError: ``log_write_failed``, the disk still refuses; ``log_busy``.
+            VerificationError: what lies on the disk is not what was decided.
+        """
+        with self._writing():
+            return self._settle()
+
     def checkpoint(self, size: int | None = None) -> bytes:
         """Return a checkpoint as a signed note, with the cosignatures received for it.
 

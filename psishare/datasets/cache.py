@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,14 +16,17 @@ from psishare.datasets.encoded_set import (
     verify_shard,
 )
 from psishare.errors import ConfigError, VerificationError
+from psishare.keys.durable_file import make_folder, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from psishare.datasets.manifest import Manifest, Shard, SignedManifest
 
 PIECE_BYTES = 1 << 20
 COMPLETE = "complete"
+LOCK = "lock"
 
 Fetch = Callable[[int, int], bytes]
 Progress = Callable[[int], None]
@@ -43,13 +49,21 @@ class DatasetCache:
             return None
         return EncodedSet(folder, signed.manifest)
 
-    def synchronise(self, signed: SignedManifest, fetch: Fetch, progress: Progress) -> EncodedSet:
-        """Fetch what is missing, verify all of it, and open it.
+    def synchronise(
+        self,
+        signed: SignedManifest,
+        fetch: Fetch,
+        progress: Progress,
+        verified: Callable[[], None],
+    ) -> EncodedSet:
+        """Fetch what is missing, verify all of it, and open it. One at a time does, on one host.
 
         Args:
             signed: the manifest, its signature already verified.
             fetch: returns the bytes of a shard from an offset on, at most 1 MiB, at least one.
             progress: called with the number of bytes received.
+            verified: called when every shard is there and verified; the copy is complete, and can be
+                opened, only after it has returned.
 
         Raises:
             VerificationError: a shard is not what the manifest says; it is removed.
@@ -57,11 +71,10 @@ class DatasetCache:
         """
         folder = self._folder(signed)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for index, shard in enumerate(signed.manifest.shards):
-                _receive(folder / shard_name(index), index, shard, fetch, progress)
-            _verify(folder, signed.manifest)
-            (folder / COMPLETE).touch(mode=0o600)
+            make_folder(folder)
+            with _locked(folder):
+                if not (folder / COMPLETE).exists():
+                    _complete(folder, signed.manifest, fetch, progress, verified)
         except OSError as error:
             raise ConfigError(
                 f"the dataset's copy cannot be written under {folder}",
@@ -74,6 +87,29 @@ class DatasetCache:
         manifest = signed.manifest
         platform = manifest.platform.replace("/", "_")
         return self._path / platform / manifest.dataset / signed.sha256.hex()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a copy's lock, among threads too: each time it is another open file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder / LOCK, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _complete(
+    folder: Path, manifest: Manifest, fetch: Fetch, progress: Progress, verified: Callable[[], None]
+) -> None:
+    for index, shard in enumerate(manifest.shards):
+        _receive(folder / shard_name(index), index, shard, fetch, progress)
+    _verify(folder, manifest)
+    verified()
+    (folder / COMPLETE).touch(mode=0o600)
+    sync_folder(folder)
 
 
 def _receive(path: Path, index: int, shard: Shard, fetch: Fetch, progress: Progress) -> None:
@@ -93,6 +129,8 @@ def _receive(path: Path, index: int, shard: Shard, fetch: Fetch, progress: Progr
             file.write(piece)
             have += len(piece)
             progress(len(piece))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:

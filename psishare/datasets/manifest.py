@@ -5,9 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from psishare.errors import VerificationError
 from psishare.keys import canonical
@@ -22,11 +30,26 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=MAX_ITEMS)]
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+PartyId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$")]
+Kind = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9./-]{0,64}$")]
+
+
+def _require_time(text: str) -> str:
+    """Refuse what has the form of a time and is none, such as a thirteenth month."""
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return text
+
+
+Time = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    AfterValidator(_require_time),
+]
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Ruleset(_Document):
@@ -48,10 +71,10 @@ class Manifest(_Document):
     """What a dataset is: its identity, its key, its sizes and the digests of its shards."""
 
     version: Literal[1] = 1
-    platform: str
+    platform: PartyId
     dataset: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
-    kind: str
-    namespace: str
+    kind: Kind
+    namespace: Namespace
     epoch: Annotated[int, Field(ge=1)]
     ruleset: Ruleset
     suite: Literal["ristretto255-SHA512"] = RISTRETTO255_SHA512
@@ -108,13 +131,13 @@ def parse_manifest(document: bytes) -> Manifest:
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
-        fields = ", ".join(
-            sorted({".".join(map(str, e["loc"])) or "sizes" for e in error.errors()})
-        )
+        names = {str(e["loc"][0]) if e["loc"] else "sizes" for e in error.errors()}
+        known = names & {*Manifest.model_fields, "sizes"}
+        fields = ", ".join(sorted(known)) or "an unknown field"
         raise _invalid(f"is not valid: {fields}") from None
-    # Pydantic takes true for 1, so only the way back shows that each field was spelt rightly.
+    # Pydantic takes true for 1 and gives a field that is missing its default: the way back tells.
     if manifest.document() != document:
-        raise _invalid("is not in its canonical form")
+        raise _invalid("is not valid: a field is missing or not in its canonical form")
     return manifest
 
 

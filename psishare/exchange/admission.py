@@ -17,6 +17,7 @@ from psishare.keys.statement import verify_statement
 from psishare.mandates.check import Request, check_mandate
 from psishare.mandates.envelope import TrustedKeys, VerifiedMandate, verify_envelope
 from psishare.psi import suite
+from psishare.psi.openmined import MAX_ROWS
 from psishare.psi.suite import Output
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Admission:
         self._offerings = offerings
 
     def require_own(self, offer: Offer, request: OfferRequest, peer: Peer, caller: Caller) -> None:
-        """Check who offers, to whom, on which connection, and when (section 6, steps 1 and 2)."""
+        """Check who offers, to whom, on which connection (section 6, steps 1 and 2)."""
         if offer.authority != peer.id:
             raise another_party(peer)
         own_certificate = self._rooms.home.tls_identity().certificate_sha256.hex()
@@ -87,15 +88,34 @@ class Admission:
                 party=peer.id,
             )
         verify_statement(
-            peer.card.log_key, OFFER, offer.document(), request.offer.signature, party=peer.id
+            peer.card.log_key, OFFER, request.offer.document, request.offer.signature, party=peer.id
         )
-        self.require_timely(offer.time, "offer", peer)
+
+    def require_timely(self, offer: Offer) -> None:
+        """Check that the offer was made now, by this clock and its tolerance (section 6, step 4)."""
+        skew = abs(read_time(offer.time) - now())
+        if skew > self.clock_tolerance:
+            raise AuthorisationError(
+                f"the offer's time is {int(skew.total_seconds())} seconds from this clock",
+                mend="Set both clocks, or raise the platform's clock tolerance.",
+                reason="clock_skew",
+                party=offer.authority,
+            )
+
+    @property
+    def clock_tolerance(self) -> timedelta:
+        """By how much an authority's clock may differ from this one."""
+        return timedelta(seconds=self._rooms.policy.clock_tolerance_s)
 
     def require_served(self, offer: Offer) -> Offering:
-        """Check that versions, dataset, kind, ruleset and output agree (section 6, step 3)."""
+        """Check that versions, dataset, kind, ruleset and output agree (section 6, step 5)."""
         protocol = suite.Protocol(offer.protocol)
-        if offer.wire_version != WIRE_VERSION or offer.suite != protocol.suite:
-            raise _mismatch("version_mismatch", "the wire version or the suite differs")
+        if (offer.wire_version, offer.suite) != (WIRE_VERSION, protocol.suite):
+            raise _mismatch(
+                "version_mismatch",
+                f"offered is wire version {offer.wire_version} with the suite"
+                f" {offer.suite}, here is version {WIRE_VERSION} with {protocol.suite}",
+            )
         offering = self._offerings.get((offer.dataset, protocol))
         if offering is None:
             raise _mismatch(
@@ -114,28 +134,19 @@ class Admission:
             raise _mismatch("manifest_mismatch", f"{offer.dataset} has another epoch by now")
         if Output(offer.output) not in protocol.outputs:
             raise _mismatch("output_unsupported", f"{protocol} cannot give {offer.output}")
-        if offer.rows > offering.max_query:
+        most = offering.max_query
+        if protocol is suite.Protocol.OPENMINED:
+            most = min(most, MAX_ROWS)
+        if offer.rows > most:
             raise AuthorisationError(
-                f"{offer.rows:,} rows are more than the dataset allows in one exchange,"
-                f" {offering.max_query:,}",
+                f"{offer.rows:,} rows are more than may be asked in one exchange, {most:,}",
                 mend="Split the list over several exchanges.",
                 reason="over_max_query",
             )
         return offering
 
-    def require_timely(self, text: str, what: str, peer: Peer) -> None:
-        """Check that a document was made now, by this clock and its tolerance."""
-        skew = abs(read_time(text) - now())
-        if skew > timedelta(seconds=self._rooms.policy.clock_tolerance_s):
-            raise AuthorisationError(
-                f"the {what}'s time is {int(skew.total_seconds())} seconds from this clock",
-                mend="Set both clocks, or raise the platform's clock tolerance.",
-                reason="clock_skew",
-                party=peer.id,
-            )
-
     def authorise(self, offer: Offer, envelope: bytes) -> VerifiedMandate:
-        """Check mandate, policy and budget, in this order (section 6, steps 6 to 8)."""
+        """Check mandate, policy and budget, in this order (section 6, steps 7 to 9)."""
         if hashlib.sha256(envelope).hexdigest() != offer.mandate_sha256:
             raise AuthorisationError(
                 "the mandate is not the one that the offer names",

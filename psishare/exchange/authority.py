@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from psishare import _native
 from psishare.audit.checkpoint import parse_checkpoint
 from psishare.errors import (
     AuditError,
-    AuthorisationError,
     InternalError,
     PeerError,
     ProtocolError,
@@ -36,7 +37,7 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
-from psishare.exchange.journal import Ending, Journal, LastFrame
+from psishare.exchange.journal import Ending, Journal, LastFrame, Told
 from psishare.exchange.offer import (
     ANSWER,
     OFFER,
@@ -46,19 +47,19 @@ from psishare.exchange.offer import (
     Ruleset,
     operator_commitment,
 )
-from psishare.exchange.opening import Opening, seal_opening
+from psishare.exchange.opening import Opening, keep_opening, seal_opening
+from psishare.exchange.reasons import CLOSE_REFUSALS, REFUSALS, is_refusal, recorded
 from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
 from psishare.exchange.register import Register, Row, State
-from psishare.exchange.retained import RetainedElements
+from psishare.exchange.retained import RetainedElements, requested
 from psishare.exchange.signed_frames import SignedFrames
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
 from psishare.exchange.terms import Terms
-from psishare.keys.durable_file import write_durably
 from psishare.keys.statement import sign_statement, verify_statement
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
 from psishare.psi.ecdh import EcdhAuthority
-from psishare.psi.openmined import OpenminedAuthority
+from psishare.psi.openmined import OpenminedAuthority, require_size
 from psishare.psi.oprf import OprfAuthority
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Channel
@@ -73,10 +74,12 @@ if TYPE_CHECKING:
     from psishare.parties.peers import Peer, Peers
     from psishare.psi.suite import Output
 
-STALE_HEAD_TRIES = 8
+STALE_HEAD_TRIES = 16
+STALE_HEAD_PAUSE_S = 0.02
 ABORT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
+_RANDOM = random.SystemRandom()
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, what is done of it, and its total (0: unknown)."""
@@ -153,7 +156,7 @@ class _Run:
     offer: Offer
     signed_offer: wire.Signed
     mandate_id: str
-    receipt_signed: bool = False
+    refused: bool = False
     last: LastFrame | None = None
 
 
@@ -191,11 +194,13 @@ class Authority:
         self._settle_pending()
         encoded = self._synchronise(ask)
         seed = _native.Seed.generate()
+        # Before the offer: what cannot be computed here is not to open anything there.
+        driver = _driver(ask, seed, encoded)
         root = _native.merkle_root(ask.identifiers)
         run = self._begin(ask, hello, encoded, seed, root)
         with self._ending_well(run):
-            terms = self._open(run, ask)
-            matched, receipt = self._ask_and_close(run, ask, terms, seed, encoded)
+            terms = self._open(run, ask, encoded)
+            matched, receipt = self._ask_and_close(run, ask, terms, driver)
         cosigned = self._cosign_quietly(run.offer.exchange_id)
         elements = encoded.signed.manifest.items if encoded else terms.answer.elements
         return Outcome(matched, receipt, elements, cosigned)
@@ -275,7 +280,7 @@ class Authority:
             nonce=secrets.token_hex(32),
             time=write_time(now()),
         )
-        mandate = read_envelope(ask.mandate).mandate
+        court_key = read_envelope(ask.mandate).mandate.court_sealing_key
         opening = Opening(
             protocol=ask.protocol.value,
             seed=seed.secret_bytes().hex(),
@@ -284,31 +289,38 @@ class Authority:
             operator=ask.operator,
             operator_salt=salt.hex(),
         )
-        self._keep_opening(offer, opening, mandate.court_sealing_key)
+        self._keep_opening(offer, opening, court_key)
+        return self._enter(offer, read_envelope(ask.mandate).mandate.id)
+
+    def _enter(self, offer: Offer, mandate_id: str) -> _Run:
+        """Enter the exchange in the register: from here on its end will be in the log."""
         document = offer.document()
-        self._rooms.register.begin(
-            offer.exchange_id, peer=self._platform.id, state=State.OFFERED, offer=document
-        )
-        self._rooms.register.update(offer.exchange_id, State.OFFERED, mandate_id=mandate.id)
         signature = sign_statement(self._signer, OFFER, document)
-        return _Run(offer, wire.Signed(document=document, signature=signature), mandate.id)
+        self._rooms.register.begin(
+            offer.exchange_id,
+            peer=self._platform.id,
+            state=State.OFFERED,
+            offer=document,
+            log_size=self._rooms.log.size,
+        )
+        self._rooms.register.update(offer.exchange_id, State.OFFERED, mandate_id=mandate_id)
+        return _Run(offer, wire.Signed(document=document, signature=signature), mandate_id)
 
     def _keep_opening(self, offer: Offer, opening: Opening, court_key: bytes | None) -> None:
         """Seal the opening to this party and, where the mandate names one, to the court."""
         home = self._rooms.home
         folder = self._folder(offer.exchange_id)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        write_durably(folder / "opening.sealed", own, error=AuditError)
+        keep_opening(folder / "opening.sealed", own)
         if court_key is not None:
             sealed = seal_opening(opening, offer.exchange_id, court_key)
-            write_durably(folder / "opening.court.sealed", sealed, error=AuditError)
+            keep_opening(folder / "opening.court.sealed", sealed)
 
-    def _open(self, run: _Run, ask: Ask) -> Terms:
+    def _open(self, run: _Run, ask: Ask, encoded: Synchronised | None) -> Terms:
         """Offer, verify the answer, log ``exchange.opened`` (sections 5 to 7)."""
         response = self._with_current_heads(lambda since: self._offer(run, ask, since))
         answer = self._read_answer(response.answer)
-        self._require_answer(run.offer, answer)
+        self._require_answer(run.offer, answer, encoded)
         terms = Terms(
             offer=run.offer,
             offer_signature=run.signed_offer.signature,
@@ -329,7 +341,11 @@ class Authority:
             head=show_head(self._rooms.log, since),
             known_tree_size=self._heads.known_size(self._platform),
         )
-        response: wire.OfferResponse = self._channel.call(Call.OFFER, request)  # type: ignore[assignment]
+        try:
+            response: wire.OfferResponse = self._channel.call(Call.OFFER, request)  # type: ignore[assignment]
+        except REFUSALS as error:
+            run.refused = is_refusal(error)
+            raise
         self._heads.accept(self._platform, response.head)
         return response
 
@@ -339,12 +355,14 @@ class Authority:
         Args:
             call: given the size of this party's log as the platform knows it.
         """
-        for _ in range(STALE_HEAD_TRIES):
+        for tries in range(STALE_HEAD_TRIES):
             try:
                 return call(self._greet().known_tree_size)
             except PeerError as error:
                 if error.reason != "log_head_stale":
                     raise
+            # Exchanges that run at once get out of each other's way.
+            time.sleep(_RANDOM.uniform(0, STALE_HEAD_PAUSE_S * (tries + 1)))
         raise PeerError(
             "the logs' heads moved on at every try",
             mend="Run fewer exchanges between these two parties at the same time.",
@@ -367,16 +385,15 @@ class Authority:
                 party=platform.id,
             ) from error
 
-    def _require_answer(self, offer: Offer, answer: Answer) -> None:
+    def _require_answer(self, offer: Offer, answer: Answer, encoded: Synchronised | None) -> None:
         """Refuse an answer to another offer, or about another set."""
-        encoded = suite.Protocol(offer.protocol) is suite.Protocol.OPRF
         right = (
             answer.exchange_id == offer.exchange_id.hex()
             and answer.platform == offer.platform
             and answer.dataset == offer.dataset
             and answer.manifest_sha256 == offer.manifest_sha256
-            and (answer.epoch is not None) == encoded
-            and (answer.opening_commitment is None) == encoded
+            and answer.epoch == (encoded.signed.manifest.epoch if encoded else None)
+            and (answer.opening_commitment is None) == (encoded is not None)
             and not (encoded and answer.elements)
         )
         if not right:
@@ -390,12 +407,7 @@ class Authority:
     # Frames and close.
 
     def _ask_and_close(
-        self,
-        run: _Run,
-        ask: Ask,
-        terms: Terms,
-        seed: _native.Seed,
-        encoded: Synchronised | None,
+        self, run: _Run, ask: Ask, terms: Terms, driver: Driver
     ) -> tuple[pa.Array, SignedReceipt]:
         """Run the protocol, exchange receipts, log ``exchange.closed`` (sections 8 and 9)."""
         folder = self._folder(terms.exchange_id)
@@ -406,17 +418,14 @@ class Authority:
             ) as frames,
         ):
             try:
-                matched = self._drive(ask, seed, encoded, frames)
+                matched = driver.run(ask.identifiers, frames, self._asked(len(ask.identifiers)))
             finally:
                 run.last = frames.last_request()
         totals = frames.totals()
         receipt = terms.receipt(totals, closed=write_time(now()))
-        return matched, self._close(run, receipt)
+        return matched, self._close(run.offer.exchange_id, receipt)
 
-    def _drive(
-        self, ask: Ask, seed: _native.Seed, encoded: Synchronised | None, frames: SignedFrames
-    ) -> pa.Array:
-        n_rows = len(ask.identifiers)
+    def _asked(self, n_rows: int) -> Callable[[int], None]:
         done = 0
 
         def advanced(rows: int) -> None:
@@ -424,51 +433,37 @@ class Authority:
             done += rows
             self._progress("asking", done, n_rows)
 
-        if encoded is not None:
-            manifest = encoded.signed.manifest
-            return OprfAuthority(
-                seed=seed,
-                public_key=bytes.fromhex(manifest.public_key),
-                bits=manifest.fingerprint_bits,
-                lookup=encoded.contents.contains,
-            ).run(ask.identifiers, frames, advanced)
-        if ask.protocol is suite.Protocol.OPENMINED:
-            return OpenminedAuthority(seed=seed).run(ask.identifiers, frames, advanced)
-        authority = EcdhAuthority(scalar=seed.scalar(), output=ask.output)
-        return authority.run(ask.identifiers, frames, advanced)
+        return advanced
 
-    def _close(self, run: _Run, receipt: Receipt) -> SignedReceipt:
+    def _close(self, exchange_id: bytes, receipt: Receipt) -> SignedReceipt:
         """Sign the receipt, get it countersigned, and log it before a result is released."""
         document = receipt.document()
         signature = sign_receipt(document, self._signer)
-        exchange_id = run.offer.exchange_id
         self._rooms.register.update(
             exchange_id, State.PENDING, receipt=document, authority_signature=signature
         )
-        run.receipt_signed = True
-        return self._finish_close(exchange_id, receipt, document, signature)
+        return self._finish_close(exchange_id, document, signature)
 
-    def _finish_close(
-        self, exchange_id: bytes, receipt: Receipt, document: bytes, signature: bytes
-    ) -> SignedReceipt:
+    def _finish_close(self, exchange_id: bytes, document: bytes, signature: bytes) -> SignedReceipt:
         """Get the countersignature, verify it and its log entry, and log the closing."""
-        platform = self._platform
-        response = self._with_current_heads(
+        signed = self._with_current_heads(
             lambda _since: self._request_close(exchange_id, document, signature)
         )
-        signed = SignedReceipt(receipt, document, signature, response.countersignature)
-        index = self._journal.closed(signed, platform.id)
-        self._rooms.register.update(
-            exchange_id,
-            State.CLOSED,
-            platform_signature=response.countersignature,
-            closed_index=index,
-        )
+        self._log_closed(exchange_id, signed)
         return signed
+
+    def _log_closed(self, exchange_id: bytes, signed: SignedReceipt) -> None:
+        row = self._rooms.register.get(exchange_id)
+        # A process that is gone, or a disk that was full, may have left the entry in the log.
+        told = self._journal.told(exchange_id, row.log_size) if row else Told()
+        index = told.closed
+        if index is None:
+            index = self._journal.closed(signed, self._platform.id)
+        self._rooms.register.update(exchange_id, State.CLOSED, closed_index=index)
 
     def _request_close(
         self, exchange_id: bytes, document: bytes, signature: bytes
-    ) -> wire.CloseResponse:
+    ) -> SignedReceipt:
         platform = self._platform
         request = wire.CloseRequest(
             exchange_id=exchange_id,
@@ -477,9 +472,16 @@ class Authority:
         )
         response: wire.CloseResponse = self._channel.call(Call.CLOSE, request)  # type: ignore[assignment]
         self._verify_countersignature(document, response.countersignature)
+        signed = SignedReceipt(
+            Receipt.parse(document), document, signature, response.countersignature
+        )
+        # Whatever is wrong with the platform's log, the doubly signed receipt is not lost.
+        self._rooms.register.update(
+            exchange_id, State.PENDING, platform_signature=response.countersignature
+        )
         checkpoint = self._heads.accept(platform, response.head)
-        require_closed_entry(response, checkpoint, document, platform.id)
-        return response
+        require_closed_entry(response, checkpoint, signed, platform.id)
+        return signed
 
     def _verify_countersignature(self, document: bytes, signature: bytes) -> None:
         platform = self._platform
@@ -501,14 +503,12 @@ class Authority:
             if row.receipt is None or row.authority_signature is None:
                 continue
             try:
-                self._finish_close(
-                    row.exchange_id,
-                    Receipt.parse(row.receipt),
-                    row.receipt,
-                    row.authority_signature,
-                )
+                self._finish_close(row.exchange_id, row.receipt, row.authority_signature)
             except ProtocolError as error:
-                self._log_abort(row, error.reason, self._platform.id, None)
+                known = self._rooms.register.get(row.exchange_id)
+                if known is None or not _is_unclosed(known, error):
+                    raise
+                self._log_abort(known, recorded(error), self._platform.id, self._requested(known))
             else:
                 self._cosign_quietly(row.exchange_id)
 
@@ -543,14 +543,35 @@ class Authority:
     # Failures.
 
     def recover(self) -> int:
-        """Log as aborted what a process that is gone left open, and return how many that were.
+        """Record how the exchanges ended that a process that is gone left open.
 
         A receipt that this side has signed stays pending until the platform is reached.
+
+        Returns:
+            How many were recorded as aborted.
         """
-        orphans = [row for row in self._rooms.register.orphans() if row.state is not State.PENDING]
-        for row in orphans:
-            self._log_abort(row, "interrupted", self._id, None)
-        return len(orphans)
+        orphans = self._rooms.register.orphans()
+        return sum(self._record(row) for row in orphans)
+
+    def _record(self, row: Row) -> bool:
+        """Enter what the log tells of an exchange's end; where it tells none, that it was cut off."""
+        told = self._journal.told(row.exchange_id, row.log_size)
+        update = self._rooms.register.update
+        if told.closed is not None:
+            update(row.exchange_id, State.CLOSED, closed_index=told.closed)
+        elif told.aborted is not None:
+            update(row.exchange_id, State.ABORTED, reason=told.aborted)
+        elif told.refused is not None and not told.opened:
+            update(row.exchange_id, State.REFUSED, reason=told.refused)
+        elif row.state is not State.PENDING:
+            self._log_abort(row, "interrupted", self._id, self._requested(row))
+            return True
+        return False
+
+    def _requested(self, row: Row) -> LastFrame:
+        """Work out how far the requests of an exchange had come, from what was retained of it."""
+        elements = self._folder(row.exchange_id) / "elements"
+        return requested(elements, Offer.parse(row.offer), self._signer)
 
     @contextlib.contextmanager
     def _ending_well(self, run: _Run) -> Iterator[None]:
@@ -563,19 +584,25 @@ class Authority:
 
     def _end(self, run: _Run, error: BaseException) -> None:
         row = self._rooms.register.get(run.offer.exchange_id)
-        if row is None or (run.receipt_signed and not isinstance(error, ProtocolError)):
+        if row is None or (row.state is State.PENDING and not _is_unclosed(row, error)):
             # A doubly signed receipt may exist: the exchange stays pending.
             return
-        if isinstance(error, AuthorisationError) and row.state is State.OFFERED:
-            self._journal.refused(run.offer.exchange_id, run.offer, error.reason, row.peer)
-            self._rooms.register.update(run.offer.exchange_id, State.REFUSED, reason=error.reason)
-            return
-        reason = error.reason if isinstance(error, PsishareError) else "interrupted"
+        reason = recorded(error) if isinstance(error, PsishareError) else "interrupted"
         # Where the log itself fails, the next start finds the exchange open and records this.
-        at_fault = self._platform.id if isinstance(error, PeerError) else self._id
         with contextlib.suppress(AuditError):
-            self._log_abort(row, reason, at_fault, run.last)
-        self._tell(run.offer.exchange_id, reason, error)
+            if run.refused:
+                self._journal.refused(run.offer.exchange_id, run.offer, reason, row.peer)
+                self._rooms.register.update(row.exchange_id, State.REFUSED, reason=reason)
+            else:
+                self._log_abort(row, reason, self._at_fault(error), run.last)
+        if not run.refused:
+            self._tell(run.offer.exchange_id, reason, error)
+
+    def _at_fault(self, error: BaseException) -> str:
+        """Name the platform for what it did or told of itself, and this party for all else."""
+        platform = self._platform.id
+        theirs = isinstance(error, PsishareError) and error.party == platform
+        return platform if theirs or isinstance(error, PeerError) else self._id
 
     def _log_abort(self, row: Row, reason: str, at_fault: str, last: LastFrame | None) -> None:
         self._journal.aborted(
@@ -593,3 +620,42 @@ class Authority:
 
     def _folder(self, exchange_id: bytes) -> Path:
         return self._rooms.home.exchanges_path / exchange_id.hex()
+
+
+class Driver(Protocol):
+    """The authority's computation in one exchange."""
+
+    def run(
+        self, identifiers: pa.Array, channel: SignedFrames, progress: Callable[[int], None]
+    ) -> pa.Array:
+        """Ask about every identifier; return the indices that matched, ``uint64``, ascending."""
+
+
+def _driver(ask: Ask, seed: _native.Seed, encoded: Synchronised | None) -> Driver:
+    """Choose the computation.
+
+    Raises:
+        ConfigError: it needs a package that is not installed.
+        InputError: the list is too long for it.
+    """
+    if encoded is not None:
+        manifest = encoded.signed.manifest
+        return OprfAuthority(
+            seed=seed,
+            public_key=bytes.fromhex(manifest.public_key),
+            bits=manifest.fingerprint_bits,
+            lookup=encoded.contents.contains,
+        )
+    if ask.protocol is suite.Protocol.OPENMINED:
+        require_size(len(ask.identifiers))
+        return OpenminedAuthority(seed=seed)
+    return EcdhAuthority(scalar=seed.scalar(), output=ask.output)
+
+
+def _is_unclosed(row: Row, error: BaseException) -> bool:
+    """Tell whether an error shows that no doubly signed receipt of an exchange exists.
+
+    Only what the platform answers to ``Close`` shows that, and only as long as it has not signed.
+    """
+    signed = row.platform_signature is not None
+    return not signed and isinstance(error, ProtocolError) and error.reason in CLOSE_REFUSALS

@@ -1,18 +1,20 @@
 """The platform's delivery of encoded sets (protocols/specs/exchange.md, section 12).
 
-Nothing is delivered without a mandate in force, and each delivery is in the log before its first
-byte leaves.
+Nothing is delivered without a mandate in force; each delivery is in the log before its first byte
+leaves, and each refusal before the caller hears of it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from typing import TYPE_CHECKING
 
 from psishare.datasets.cache import PIECE_BYTES
 from psishare.datasets.encoded_set import shard_name
-from psishare.errors import AuthorisationError, ProtocolError
+from psishare.errors import AuthorisationError, ConfigError, ProtocolError
 from psishare.exchange.document import now
-from psishare.exchange.heads import head_size, show_head
+from psishare.exchange.heads import head_size, require_not_rolled_back, show_head
 from psishare.mandates.check import Delivery as Asked
 from psishare.mandates.check import check_delivery
 from psishare.transport import wire_pb2 as wire
@@ -20,6 +22,7 @@ from psishare.transport import wire_pb2 as wire
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from psishare.datasets.store import Dataset
     from psishare.exchange.admission import Admission, PlatformRooms
     from psishare.exchange.journal import Journal
     from psishare.exchange.offering import EncodedOffering
@@ -48,19 +51,16 @@ class Delivery:
         self._offerings = offerings
         self._admission = admission
         self._journal = journal
+        self._lock = threading.Lock()
 
     def manifest(self, request: wire.ManifestRequest, peer: Peer) -> wire.ManifestResponse:
         """Deliver a manifest, with the proof that the platform has published it."""
+        # Before anything else: a log that was restored from an old copy takes no entry at all.
+        require_not_rolled_back(self._rooms.log.size, request.known_tree_size)
         offering, mandate = self._authorise(request.dataset, request.mandate, peer)
         dataset, log = offering.dataset, self._rooms.log
-        had = self._had(mandate, request.dataset, peer)
-        if dataset.signed.sha256 not in had:
-            self._journal.delivered(
-                dataset.signed, peer.id, mandate.mandate.id, mandate.envelope_sha256
-            )
-            self._rooms.register.delivered(
-                peer.id, mandate.envelope_sha256, request.dataset, dataset.signed.sha256
-            )
+        with self._lock:
+            self._note(dataset, mandate, peer)
         head = show_head(log, request.known_tree_size)
         return wire.ManifestResponse(
             manifest=wire.Signed(
@@ -85,11 +85,30 @@ class Delivery:
                 reason="shard_unknown",
                 party=peer.id,
             )
-        with (dataset.folder / shard_name(request.shard)).open("rb") as file:
-            file.seek(request.offset)
-            return wire.ShardResponse(data=file.read(PIECE_BYTES))
+        return wire.ShardResponse(data=_read_piece(dataset, request.shard, request.offset))
+
+    def _note(self, dataset: Dataset, mandate: VerifiedMandate, peer: Peer) -> None:
+        """Log a delivery, the first time under a mandate."""
+        signed = dataset.signed
+        if signed.sha256 in self._had(mandate, signed.manifest.dataset, peer):
+            return
+        self._journal.delivered(signed, peer.id, mandate.mandate.id, mandate.envelope_sha256)
+        self._rooms.register.delivered(
+            peer.id, mandate.envelope_sha256, signed.manifest.dataset, signed.sha256
+        )
 
     def _authorise(
+        self, name: str, envelope: bytes, peer: Peer
+    ) -> tuple[EncodedOffering, VerifiedMandate]:
+        """Check that a mandate covers a delivery; a refusal is logged before the caller hears of it."""
+        try:
+            return self._require_covered(name, envelope, peer)
+        except AuthorisationError as refusal:
+            digest = hashlib.sha256(envelope).digest()
+            self._journal.delivery_refused(name, peer.id, refusal.reason, digest)
+            raise
+
+    def _require_covered(
         self, name: str, envelope: bytes, peer: Peer
     ) -> tuple[EncodedOffering, VerifiedMandate]:
         offering = self._offerings.get(name)
@@ -114,3 +133,17 @@ class Delivery:
 
     def _had(self, mandate: VerifiedMandate, dataset: str, peer: Peer) -> set[bytes]:
         return self._rooms.register.deliveries(peer.id, mandate.envelope_sha256, dataset)
+
+
+def _read_piece(dataset: Dataset, shard: int, offset: int) -> bytes:
+    path = dataset.folder / shard_name(shard)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE_BYTES)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror or type(error).__name__}",
+            mend="Restore the dataset's folder from a backup, or encode a new epoch.",
+            reason="dataset_unreadable",
+        ) from error

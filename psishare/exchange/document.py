@@ -9,7 +9,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from psishare.errors import VerificationError
 from psishare.keys import canonical
@@ -21,13 +21,25 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Rows = Annotated[int, Field(ge=0, le=2**53 - 1)]
 PartyId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+def _require_time(text: str) -> str:
+    """Refuse what has the form of a time and is none, such as a thirteenth month."""
+    datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    return text
+
+
+Time = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    AfterValidator(_require_time),
+]
 
 
 class Document(BaseModel):
     """A canonical JSON document: strict types, every field, no other."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def document(self) -> bytes:
         """Return the canonical bytes, which are what is signed and digested."""
@@ -50,15 +62,26 @@ class Document(BaseModel):
         try:
             parsed = cls.model_validate(canonical.loads(data, max_bytes=MAX_BYTES, what=what))
         except ValidationError as error:
-            raise _malformed(f"{what} is malformed: {', '.join(_fields(error))}") from None
-        # Pydantic takes true for 1, so only the way back shows that each field was spelt rightly.
+            raise _malformed(what, ", ".join(_fields(error, cls))) from None
+        # Pydantic takes true for 1 and gives a field that is missing its default: the way back tells.
         if parsed.document() != data:
-            raise _malformed(f"{what} is not in its canonical form")
+            raise _malformed(what, "a field is missing or not in its canonical form")
         return parsed
 
 
-def _fields(error: ValidationError) -> list[str]:
-    return sorted({".".join(str(part) for part in e["loc"]) or "fields" for e in error.errors()})
+def _fields(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return the names of the fields that are wrong; a name that the peer made up is not repeated."""
+    names = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+    known = names & model.model_fields.keys()
+    return sorted(known) or ["an unknown field"]
+
+
+def _malformed(what: str, fault: str) -> VerificationError:
+    return VerificationError(
+        f"{what} is malformed: {fault}",
+        mend="Use the same version of psishare on both sides.",
+        reason="document_malformed",
+    )
 
 
 def now() -> datetime:
@@ -72,20 +95,5 @@ def write_time(time: datetime) -> str:
 
 
 def read_time(text: str) -> datetime:
-    """Parse a document's time.
-
-    Raises:
-        VerificationError: not a time.
-    """
-    try:
-        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
-    except ValueError:
-        raise _malformed("a document holds a time that does not exist") from None
-
-
-def _malformed(message: str) -> VerificationError:
-    return VerificationError(
-        message,
-        mend="Use the same version of psishare on both sides.",
-        reason="document_malformed",
-    )
+    """Return the time that a parsed document's text stands for, UTC."""
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignatures
 from psishare.audit.peer_view import verify_extension
-from psishare.errors import PeerError, VerificationError
+from psishare.errors import AuditError, ConfigError, PeerError, VerificationError
 from psishare.exchange.document import now
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.transport.wire_pb2 import LogHead
@@ -72,21 +72,46 @@ class PeerHeads:
             VerificationError: a signature or the proof is wrong.
             PeerError: ``log_head_stale``: the proof starts from another size than is
                 remembered, because another exchange went on meanwhile; ask again.
+            AuditError: ``state_write_failed``: it cannot be remembered.
         """
         remembered = self._peers.checkpoint(peer.id)
         old = parse_checkpoint(remembered) if remembered else None
         if head.since != (old.tree_size if old else 0):
-            raise PeerError(
-                f"{peer.id}'s log head is proven from size {head.since}, not from what is known here",
-                mend="Another exchange went on at the same time; the call is made again.",
-                reason="log_head_stale",
-                party=peer.id,
-            )
+            raise _stale(peer)
         checkpoint = verify_extension(
             old, head.checkpoint, list(head.consistency), peer.card.verifiers()
         )
-        self._peers.remember_checkpoint(peer.id, head.checkpoint, checkpoint.tree_size)
+        if not self._remember(peer, head, checkpoint):
+            raise _stale(peer)
         return checkpoint
+
+    def _remember(self, peer: Peer, head: LogHead, checkpoint: Checkpoint) -> bool:
+        """Remember a head, unless another one has been remembered since it was verified.
+
+        Of two heads that extend one and the same, the second to come has to extend the first:
+        otherwise a peer could show two exchanges at once two different logs.
+        """
+        try:
+            return self._peers.remember_checkpoint(
+                peer.id, head.checkpoint, checkpoint.tree_size, since=head.since
+            )
+        except ConfigError as error:
+            if error.reason != "peers_unwritable":
+                raise
+            raise AuditError(
+                f"the head of {peer.id}'s log cannot be remembered",
+                mend=error.mend,
+                reason="state_write_failed",
+            ) from error
+
+
+def _stale(peer: Peer) -> PeerError:
+    return PeerError(
+        f"the head of {peer.id}'s log is not proven from the one that is known here",
+        mend="Another exchange went on at the same time; the call is made again.",
+        reason="log_head_stale",
+        party=peer.id,
+    )
 
 
 def head_size(head: LogHead) -> int:

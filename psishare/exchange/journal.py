@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 from psishare.audit.entry import (
     DatasetDelivered,
     DatasetPublished,
+    DatasetRefused,
     ExchangeAborted,
     ExchangeClosed,
     ExchangeOpened,
     ExchangeRefused,
     Ruleset,
+    parse_entry,
 )
+from psishare.datasets.manifest import NAME
 
 if TYPE_CHECKING:
     from psishare.audit.log import Log
@@ -65,6 +68,23 @@ class Ending:
     last: LastFrame | None
 
 
+@dataclass(slots=True)
+class Told:
+    """What a log tells of one exchange.
+
+    Attributes:
+        opened: whether it tells of its opening.
+        closed: the index of its closing, or None.
+        aborted: the reason of its abort, or None.
+        refused: the reason of its refusal, or None.
+    """
+
+    opened: bool = False
+    closed: int | None = None
+    aborted: str | None = None
+    refused: str | None = None
+
+
 class Journal:
     """Writes the entries of exchanges and deliveries.
 
@@ -100,6 +120,16 @@ class Journal:
             manifest_sha256=signed.sha256.hex(),
             peer=peer,
             mandate_id=mandate_id,
+            mandate_sha256=mandate_sha256.hex(),
+        )
+        self._log.append(entry)
+
+    def delivery_refused(self, dataset: str, peer: str, reason: str, mandate_sha256: bytes) -> None:
+        """Enter the refusal of a delivery; both sides do."""
+        entry = DatasetRefused(
+            dataset=dataset if NAME.fullmatch(dataset) else None,
+            peer=peer,
+            reason=reason,
             mandate_sha256=mandate_sha256.hex(),
         )
         self._log.append(entry)
@@ -177,6 +207,36 @@ class Journal:
             at_fault=ending.at_fault,
         )
         self._log.append(entry)
+
+    def told(self, exchange_id: bytes, since: int) -> Told:
+        """Return what the log tells of an exchange: after a failure, an entry may be in it or not.
+
+        Args:
+            exchange_id: 32 bytes.
+            since: the index from which on there may be something.
+
+        Raises:
+            AuditError: the log cannot be read, or a decided append cannot be finished.
+        """
+        size = self._log.settle().tree_size
+        mark = exchange_id.hex().encode("ascii")
+        told = Told()
+        for index, data in enumerate(self._log.entries(min(since, size), size), start=since):
+            if mark not in data:
+                continue
+            entry = parse_entry(data)
+            match entry:
+                case ExchangeOpened():
+                    told.opened = True
+                case ExchangeClosed():
+                    told.closed = index
+                case ExchangeAborted():
+                    told.aborted = entry.reason
+                case ExchangeRefused():
+                    told.refused = entry.reason
+                case _:
+                    pass
+        return told
 
 
 def _base64(data: bytes) -> str:

@@ -27,7 +27,7 @@ class Offer(Document):
 
     version: Literal[1] = 1
     wire_version: Annotated[int, Field(ge=1, le=2**16)] = WIRE_VERSION
-    suite: str
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
     protocol: Literal["oprf", "ecdh", "openmined"]
     authority: PartyId
     platform: PartyId

@@ -9,7 +9,7 @@ from psishare import _native
 from psishare.exchange.offer import Ruleset
 from psishare.psi import suite
 from psishare.psi.ecdh import EcdhPlatform
-from psishare.psi.openmined import MAX_ROWS, OpenminedPlatform
+from psishare.psi.openmined import MAX_ROWS, OpenminedPlatform, is_installed
 from psishare.psi.oprf import OprfPlatform
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ class ListOffering:
 
     @property
     def protocols(self) -> frozenset[suite.Protocol]:
-        """``ecdh``, and ``openmined`` where the list is small enough for it."""
-        small = len(self.identifiers) <= MAX_ROWS
+        """``ecdh``, and ``openmined`` where it is installed and the list small enough for it."""
+        fit = len(self.identifiers) <= MAX_ROWS and is_installed()
         return frozenset(
-            {suite.Protocol.ECDH, suite.Protocol.OPENMINED} if small else {suite.Protocol.ECDH}
+            {suite.Protocol.ECDH, suite.Protocol.OPENMINED} if fit else {suite.Protocol.ECDH}
         )
 
     @property

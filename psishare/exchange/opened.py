@@ -6,6 +6,7 @@ by side. Every call may come again and gets the same answer (protocols/specs/exc
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from psishare.errors import InternalError, ProtocolError, PsishareError, VerificationError
+from psishare.errors import InternalError, ProtocolError, VerificationError
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import Receipt, SequenceTotals
 from psishare.exchange.transcript import (
@@ -30,6 +31,8 @@ from psishare.psi import suite
 from psishare.psi.ecdh import EcdhPlatform, join, require_increasing, sorted_answers
 from psishare.psi.suite import Output, Sequence, frame_span, n_frames
 from psishare.transport.wire_pb2 import (
+    SEQUENCE_ANSWERS,
+    SEQUENCE_ELEMENTS,
     EvaluateRequest,
     FetchRequest,
     FrameResponse,
@@ -38,7 +41,7 @@ from psishare.transport.wire_pb2 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
@@ -60,6 +63,30 @@ class FrameLedger(Protocol):
         signature: bytes,
     ) -> object:
         """Commit a frame, or recognise one that was committed."""
+
+
+class _Calls:
+    """The calls that are being worked on, and when the last of them ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._last = time.monotonic()
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._last = time.monotonic()
+
+    def idle_s(self) -> float:
+        with self._lock:
+            return 0.0 if self._under_way else time.monotonic() - self._last
 
 
 @dataclass(slots=True)
@@ -85,6 +112,9 @@ class OpenedExchange:
         driver: the platform's computation.
         ledger: commits and charges frames.
         matched: for output ``both``, called once with the indices of the platform's matches.
+
+    Attributes:
+        ending: held by whoever ends the exchange, so that it ends once and in one way.
     """
 
     def __init__(
@@ -110,11 +140,21 @@ class OpenedExchange:
         self._turn = threading.Condition()
         self._own = _OwnElements(driver, terms.offer.frame_rows, self._sequences.elements)
         self._late = _LateAnswers(terms.offer.frame_rows, self._sequences.answers)
-        self.touched = time.monotonic()
+        self._calls = _Calls()
+        self.ending = threading.Lock()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Count a call as being worked on: the exchange does not stand still meanwhile."""
+        with self._calls.one_more():
+            yield
+
+    def idle_s(self) -> float:
+        """Return for how many seconds no call has been worked on; 0 while one is."""
+        return self._calls.idle_s()
 
     def evaluate(self, request: EvaluateRequest) -> FrameResponse:
         """Take a request frame: verify, commit, charge, then evaluate it."""
-        self.touched = time.monotonic()
         offer, protocol = self.terms.offer, self._protocol
         _start, rows = frame_span(request.index, offer.rows, offer.frame_rows)
         self._verify_signature(REQUEST, request, rows)
@@ -127,7 +167,7 @@ class OpenedExchange:
             raise InternalError("a driver gave no answer", mend="Report this as a fault.")
         with self._turn:
             self._keep_answer(request.index, answer.elements)
-        self.touched = time.monotonic()
+            self._turn.notify_all()
         if self.output is Output.COUNT:
             return FrameResponse()
         return FrameResponse(batch=encode_frame(answer.elements), proof=answer.proof)
@@ -139,16 +179,11 @@ class OpenedExchange:
 
     def fetch(self, request: FetchRequest) -> FrameResponse:
         """Return a frame of the platform's own elements, or of its late answers (``count``)."""
-        self.touched = time.monotonic()
-        if request.sequence == 1:
+        if request.sequence == SEQUENCE_ELEMENTS:
             return self._own.frame(request.index)
-        if request.sequence == 2 and self.output is Output.COUNT:
+        if request.sequence == SEQUENCE_ANSWERS and self.output is Output.COUNT:
             with self._turn:
-                offer = self.terms.offer
-                if self._sequences.requests.rows != offer.rows:
-                    raise _early()
-                # Committed is not answered: a frame may still be with the group.
-                if len(self._answers) != n_frames(offer.rows, offer.frame_rows):
+                if not self._turn.wait_for(self._is_answered, PENDING_AFTER_S):
                     return FrameResponse(pending=True)
                 return self._late.frame(request.index, self._answers)
         raise ProtocolError(
@@ -159,7 +194,6 @@ class OpenedExchange:
 
     def take_return(self, request: ReturnRequest) -> ReturnResponse:
         """Take a frame of the platform's elements, blinded by both (output ``both``)."""
-        self.touched = time.monotonic()
         n_elements, frame_rows = self.terms.answer.elements, self.terms.offer.frame_rows
         if self.output is not Output.BOTH:
             raise ProtocolError(
@@ -170,21 +204,33 @@ class OpenedExchange:
         _start, rows = frame_span(request.index, n_elements, frame_rows)
         self._verify_signature(RETURN, request, rows)
         elements = decode_frame(request.batch, n_rows=rows, element_bytes=suite.ELEMENT_BYTES)
+        if isinstance(self._driver, EcdhPlatform):
+            self._driver.require_elements(elements)
         digest = frame_digest("returns", request.index, rows, element_bytes_of(elements))
+        return ReturnResponse(pending=not self._keep_returned(request, digest, elements))
+
+    def _keep_returned(
+        self, request: ReturnRequest, digest: bytes, elements: pa.FixedSizeBinaryArray
+    ) -> bool:
+        """Keep a returned frame in its turn; False where the frame before it has not come yet."""
+        index, returns = request.index, self._sequences.returns
         with self._turn:
-            returns = self._sequences.returns
-            self._turn.wait_for(lambda: returns.frames >= request.index, PENDING_AFTER_S)
-            if returns.frames == request.index:
+            if not self._turn.wait_for(lambda: returns.frames >= index, PENDING_AFTER_S):
+                return False
+            if returns.frames == index:
                 _require_transcript(returns, digest, request.transcript)
-                returns.add(digest, rows)
+                returns.add(digest, len(elements))
                 self._returned.append(elements)
                 self._return_digests.append(digest)
                 self._turn.notify_all()
-            elif returns.frames < request.index:
-                return ReturnResponse(pending=True)
-            elif self._return_digests[request.index] != digest:
-                raise _changed(request.index)
-        return ReturnResponse()
+            elif self._return_digests[index] != digest:
+                raise _changed(index)
+        return True
+
+    def _is_answered(self) -> bool:
+        """Tell whether every offered row has been asked and evaluated, not committed alone."""
+        offer = self.terms.offer
+        return len(self._answers) == n_frames(offer.rows, offer.frame_rows)
 
     def receipt(self, claimed: Receipt) -> Receipt:
         """Return the receipt that this side stands by, with the claimed time of closing.
@@ -339,11 +385,8 @@ class _OwnElements(_FrameSource):
     def _compute(self, future: Future[pa.FixedSizeBinaryArray]) -> None:
         try:
             future.set_result(self._driver.elements)
-        except PsishareError as error:
+        except Exception as error:  # noqa: BLE001  the call that waits for it raises it
             future.set_exception(error)
-        except BaseException as error:  # the waiting call must hear of it, whatever it is
-            future.set_exception(error)
-            raise
 
 
 class _LateAnswers(_FrameSource):
@@ -374,12 +417,4 @@ def _changed(index: int) -> ProtocolError:
         f"frame {index} came before with other elements",
         mend="A frame was changed; do not trust this exchange.",
         reason="frame_changed",
-    )
-
-
-def _early() -> ProtocolError:
-    return ProtocolError(
-        "the peer asked for the answers before its last request",
-        mend="Use the same version of psishare on both sides.",
-        reason="exchange_incomplete",
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from psishare.errors import AuditError
 from psishare.exchange.document import Digest, Document, Rows
+from psishare.keys.durable_file import make_folder, write_durably
 from psishare.keys.sealing import SealingKey, seal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INFO = b"psishare/opening/v1"
 
@@ -42,3 +47,20 @@ def unseal_opening(sealed: bytes, exchange_id: bytes, key: SealingKey) -> Openin
         VerificationError: it was sealed to another key or for another exchange, or is damaged.
     """
     return Opening.parse(key.open(sealed, info=INFO, aad=exchange_id))
+
+
+def keep_opening(path: Path, sealed: bytes) -> None:
+    """Keep a sealed opening, durably, in the folder of its exchange.
+
+    Raises:
+        AuditError: ``state_write_failed``: the disk is full or fails.
+    """
+    try:
+        make_folder(path.parent)
+    except OSError as error:
+        raise AuditError(
+            f"{path.parent} cannot be made: {error.strerror or type(error).__name__}",
+            mend="Check free space and permissions there, then start a new exchange.",
+            reason="state_write_failed",
+        ) from error
+    write_durably(path, sealed, error=AuditError, reason="state_write_failed")

@@ -2,18 +2,18 @@
 
 Promises: no group operation before mandate, policy and budget allow it and ``exchange.opened`` is
 durable in the log; no answer for a frame that is not committed and charged; no countersignature
-without ``exchange.closed`` in the log. Every call is idempotent. Refusals and aborts are logged.
+leaves without ``exchange.closed`` in the log. Every call is idempotent. Refusals and aborts are
+logged; what a full disk or a kill kept from the log is recorded as soon as it takes entries again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from psishare import _native
@@ -29,7 +29,7 @@ from psishare.errors import (
 from psishare.exchange.admission import Admission, PlatformRooms, another_party
 from psishare.exchange.closed_entry import require_closed_entry
 from psishare.exchange.delivery import Delivery
-from psishare.exchange.document import now, write_time
+from psishare.exchange.document import now, read_time, write_time
 from psishare.exchange.heads import (
     PeerHeads,
     cosign_head,
@@ -38,15 +38,15 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
-from psishare.exchange.journal import Ending, Journal
+from psishare.exchange.journal import Ending, Journal, Told
 from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
 from psishare.exchange.offering import EncodedOffering, Offering
 from psishare.exchange.opened import OpenedExchange
-from psishare.exchange.opening import Opening, seal_opening
+from psishare.exchange.opening import Opening, keep_opening, seal_opening
+from psishare.exchange.reasons import REFUSALS, recorded, refusal_class
 from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
-from psishare.exchange.register import State
+from psishare.exchange.register import LIVE, Row, State
 from psishare.exchange.terms import Terms
-from psishare.keys.durable_file import write_durably
 from psishare.keys.statement import sign_statement
 from psishare.psi import suite
 from psishare.psi.suite import Output
@@ -62,15 +62,43 @@ if TYPE_CHECKING:
 IDLE_TIMEOUT_S = 300.0
 """How long an exchange may stand still before it is aborted."""
 
+_logger = logging.getLogger(__name__)
+
 Matched = Callable[[bytes, str, "pa.Array"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Why an exchange ended, and whose fault it was."""
+
+    reason: str
+    at_fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Unrecorded:
+    """An exchange that has ended here, while its log does not say so yet."""
+
+    end: _End
+    exchange: OpenedExchange | None
 
 
 @dataclass
 class _Live:
-    """The exchanges that this process has open, by id."""
+    """The exchanges that this process has open, by id, and those whose end is not in the log yet."""
 
     exchanges: dict[bytes, OpenedExchange] = field(default_factory=dict)
+    unrecorded: dict[bytes, _Unrecorded] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
+class _Offered:
+    """An offer as far as it has been read and entered."""
+
+    exchange_id: bytes
+    offer: Offer | None = None
+    entered: bool = False
 
 
 class Platform:
@@ -101,25 +129,34 @@ class Platform:
         self._journal = Journal(rooms.log)
         self._heads = PeerHeads(rooms.peers)
         self._live = _Live()
+        self._offers = threading.Lock()
+        self._ends = threading.Lock()
         self._admission = Admission(rooms, self._offerings)
         encoded = {o.name: o for o in served if isinstance(o, EncodedOffering)}
         self._delivery = Delivery(rooms, encoded, self._admission, self._journal)
 
     def recover(self) -> int:
-        """Abort what a process that is gone left open, and return how many that were."""
-        orphans = self._rooms.register.orphans()
-        for row in orphans:
-            self._log_abort(row.exchange_id, row.peer, row.mandate_id, "interrupted", self._id)
-        self._free_stray_reservations()
-        return len(orphans)
+        """Record how the exchanges ended that a process that is gone left open.
 
-    def _free_stray_reservations(self) -> None:
-        """Free what a process reserved that ended before it entered the exchange anywhere."""
+        Returns:
+            How many of them were aborted; the others had their receipt, or their end, already.
+        """
+        interrupted = _End("interrupted", self._id)
+        orphans = [row.exchange_id for row in self._rooms.register.orphans()]
+        aborted = sum(self._record(exchange_id, interrupted) for exchange_id in orphans)
+        self._free_reservations()
+        return aborted
+
+    def _free_reservations(self) -> None:
+        """Free what is still reserved for exchanges that have ended, or were never opened."""
         budget = self._rooms.budget
-        # A living process gets from one step to the other in far less than a minute.
-        for exchange_id in budget.open_exchanges(opened_before=now() - timedelta(minutes=1)):
-            if self._rooms.register.get(exchange_id) is None:
+        for exchange_id in budget.open_exchanges():
+            row = self._rooms.register.get(exchange_id)
+            # An exchange is entered before anything is reserved for it.
+            if row is None or row.state is State.REFUSED:
                 budget.cancel(exchange_id)
+            elif row.state not in LIVE:
+                budget.release(exchange_id)
 
     def answer(self, call: Call, request: Any, caller: Caller) -> Any:
         """Answer one call of a pinned party.
@@ -143,19 +180,28 @@ class Platform:
         return answers[call](request, peer)
 
     def expire(self) -> None:
-        """Abort every exchange whose authority has been silent for too long."""
-        oldest = time.monotonic() - self._idle_timeout_s
+        """Abort every exchange whose authority has been silent for too long.
+
+        What the log would not take before is recorded now, where it takes it; where it does not, that
+        stands in the operational log, and the next call or the next start tries again.
+        """
+        for exchange in self._open_exchanges():
+            if exchange.idle_s() > self._idle_timeout_s:
+                authority = exchange.terms.offer.authority
+                self._end_quietly(exchange, _End("peer_silent", authority))
         with self._live.lock:
-            silent = [e for e in self._live.exchanges.values() if e.touched < oldest]
-        for exchange in silent:
-            self._end(exchange, "peer_silent", exchange.terms.offer.authority)
+            unrecorded = dict(self._live.unrecorded)
+        for exchange_id, left in unrecorded.items():
+            self._record_quietly(exchange_id, left.end)
 
     def stop(self) -> None:
         """Abort every exchange that is still open; the server no longer answers."""
+        for exchange in self._open_exchanges():
+            self._end_quietly(exchange, _End("interrupted", self._id))
+
+    def _open_exchanges(self) -> list[OpenedExchange]:
         with self._live.lock:
-            remaining = list(self._live.exchanges.values())
-        for exchange in remaining:
-            self._end(exchange, "interrupted", self._id)
+            return list(self._live.exchanges.values())
 
     # Steps 1 and 2: who calls, and what both sides know of each other.
 
@@ -183,21 +229,53 @@ class Platform:
     # Steps 3 and 4: check the offer, open the exchange.
 
     def _offer(self, request: wire.OfferRequest, peer: Peer, caller: Caller) -> wire.OfferResponse:
+        # Before anything else: a log that was restored from an old copy takes no entry at all.
+        require_not_rolled_back(self._rooms.log.size, request.known_tree_size)
         exchange_id = hashlib.sha256(request.offer.document).digest()
-        repeated = self._repeated_offer(exchange_id, request, peer)
-        if repeated is not None:
-            return repeated
-        offer: Offer | None = None
+        # One at a time, so that the same offer twice at once is opened once and answered twice.
+        with self._offers:
+            row = self._rooms.register.get(exchange_id)
+            if row is not None and row.state is State.REFUSED and row.peer == peer.id:
+                raise _refused_before(row.reason or "")
+            offered = _Offered(exchange_id)
+            try:
+                terms = self._admit(offered, request, peer, caller)
+            except Exception as error:
+                if offered.entered:
+                    self._give_up(exchange_id, error)
+                raise
+        return self._answer_again(terms, request)
+
+    def _admit(
+        self, offered: _Offered, request: wire.OfferRequest, peer: Peer, caller: Caller
+    ) -> Terms:
+        """Check an offer in the order of section 6, and open the exchange."""
         try:
-            offer = Offer.parse(request.offer.document)
+            offer = offered.offer = Offer.parse(request.offer.document)
             self._admission.require_own(offer, request, peer, caller)
+            terms = self._repeated_offer(offer)
+            if terms is not None:
+                return terms
+            self._admission.require_timely(offer)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
+            offered.entered = self._enter(offer.exchange_id, request, peer)
+            if not offered.entered:
+                raise _repeated(offer.exchange_id)
             mandate = self._admission.authorise(offer, request.mandate)
-        except (AuthorisationError, ProtocolError, VerificationError) as refusal:
-            self._refuse(exchange_id, request, offer, refusal, peer)
+        except REFUSALS as refusal:
+            self._refuse(offered, request, refusal, peer)
             raise
         return self._open(offer, request, peer, offering, mandate)
+
+    def _enter(self, exchange_id: bytes, request: wire.OfferRequest, peer: Peer) -> bool:
+        return self._rooms.register.begin(
+            exchange_id,
+            peer=peer.id,
+            state=State.OFFERED,
+            offer=request.offer.document,
+            log_size=self._rooms.log.size,
+        )
 
     def _open(
         self,
@@ -206,39 +284,39 @@ class Platform:
         peer: Peer,
         offering: Offering,
         mandate: VerifiedMandate,
-    ) -> wire.OfferResponse:
-        """Log ``exchange.opened``, and only then answer (section 7)."""
-        exchange_id = offer.exchange_id
+    ) -> Terms:
+        """Log ``exchange.opened``; what is answered after that stands (section 7)."""
         rooms = self._rooms
-        try:
-            require_not_rolled_back(rooms.log.size, request.known_tree_size)
-            if not rooms.register.begin(
-                exchange_id, peer=peer.id, state=State.OPENED, offer=request.offer.document
-            ):
-                raise _repeated(exchange_id)
-            seed = _native.Seed.generate()
-            answer = self._make_answer(offer, offering, seed)
-            terms = Terms(
-                offer=offer,
-                offer_signature=request.offer.signature,
-                answer=answer,
-                answer_signature=sign_statement(rooms.home.log_signer(), ANSWER, answer.document()),
-                mandate_id=mandate.mandate.id,
-            )
-            rooms.register.update(
-                exchange_id, State.OPENED, mandate_id=mandate.mandate.id, answer=answer.document()
-            )
-            self._journal.opened(terms, peer.id)
-        except PsishareError:
-            rooms.budget.cancel(exchange_id)
-            raise
+        seed = _native.Seed.generate()
         driver = offering.driver(suite.Protocol(offer.protocol), Output(offer.output), seed)
+        answer = self._make_answer(offer, offering, seed)
+        terms = Terms(
+            offer=offer,
+            offer_signature=request.offer.signature,
+            answer=answer,
+            answer_signature=sign_statement(rooms.home.log_signer(), ANSWER, answer.document()),
+            mandate_id=mandate.mandate.id,
+        )
+        rooms.register.update(
+            offer.exchange_id, State.OPENED, mandate_id=terms.mandate_id, answer=answer.document()
+        )
+        self._journal.opened(terms, peer.id)
         exchange = OpenedExchange(
             terms, peer.card.log_key, driver, rooms.budget, self._hand_out(offer)
         )
         with self._live.lock:
-            self._live.exchanges[exchange_id] = exchange
-        return self._answer_again(terms, request)
+            self._live.exchanges[offer.exchange_id] = exchange
+        return terms
+
+    def _give_up(self, exchange_id: bytes, error: Exception) -> None:
+        """Record an exchange that was entered and could not be opened: nothing was answered."""
+        row = self._rooms.register.get(exchange_id)
+        if row is None or row.state not in LIVE:
+            return
+        end = _End(_reason_of(error), self._id)
+        with self._live.lock:
+            self._live.unrecorded[exchange_id] = _Unrecorded(end, None)
+        self._record_quietly(exchange_id, end)
 
     def _make_answer(self, offer: Offer, offering: Offering, seed: _native.Seed) -> Answer:
         root = offering.input_root
@@ -268,9 +346,7 @@ class Platform:
             operator_salt=bytes(32).hex(),
         )
         sealed = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        folder = home.exchanges_path / offer.exchange_id.hex()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(folder / "opening.sealed", sealed, error=AuditError)
+        keep_opening(home.exchanges_path / offer.exchange_id.hex() / "opening.sealed", sealed)
 
     def _hand_out(self, offer: Offer) -> Callable[[pa.Array], None] | None:
         matched = self._matched
@@ -278,19 +354,14 @@ class Platform:
             return None
         return lambda indices: matched(offer.exchange_id, offer.dataset, indices)
 
-    def _repeated_offer(
-        self, exchange_id: bytes, request: wire.OfferRequest, peer: Peer
-    ) -> wire.OfferResponse | None:
-        """Answer the same offer again as long as no frame has come (section 6, step 5)."""
+    def _repeated_offer(self, offer: Offer) -> Terms | None:
+        """Return what the same offer was answered, as long as no frame has come (step 3)."""
         with self._live.lock:
-            exchange = self._live.exchanges.get(exchange_id)
-        if exchange is not None and exchange.terms.offer.authority == peer.id:
-            if exchange.n_requests == 0:
-                return self._answer_again(exchange.terms, request)
-            raise _repeated(exchange_id)
-        row = self._rooms.register.get(exchange_id)
-        if row is not None and row.state is not State.REFUSED:
-            raise _repeated(exchange_id)
+            exchange = self._live.exchanges.get(offer.exchange_id)
+        if exchange is not None and exchange.n_requests == 0:
+            return exchange.terms
+        if exchange is not None or self._rooms.register.get(offer.exchange_id) is not None:
+            raise _repeated(offer.exchange_id)
         return None
 
     def _answer_again(self, terms: Terms, request: wire.OfferRequest) -> wire.OfferResponse:
@@ -301,74 +372,79 @@ class Platform:
         )
 
     def _refuse(
-        self,
-        exchange_id: bytes,
-        request: wire.OfferRequest,
-        offer: Offer | None,
-        refusal: PsishareError,
-        peer: Peer,
+        self, offered: _Offered, request: wire.OfferRequest, refusal: PsishareError, peer: Peer
     ) -> None:
         """Log a refusal; it is durable before the caller hears of it."""
-        if self._rooms.register.begin(
-            exchange_id, peer=peer.id, state=State.REFUSED, offer=request.offer.document
-        ):
-            self._rooms.register.update(exchange_id, State.REFUSED, reason=refusal.reason)
+        exchange_id, offer = offered.exchange_id, offered.offer
+        # An offer in another party's name must not take the id from the party whose it is.
+        if not offered.entered and (offer is None or offer.authority == peer.id):
+            offered.entered = self._enter(exchange_id, request, peer)
         self._journal.refused(exchange_id, offer, refusal.reason, peer.id)
+        if offered.entered:
+            self._rooms.register.update(exchange_id, State.REFUSED, reason=refusal.reason)
+            self._rooms.budget.cancel(exchange_id)
 
     # Step 5: frames.
 
     def _in_exchange(
         self, request: Any, peer: Peer, step: Callable[[OpenedExchange, Any], Any]
     ) -> Any:
-        """Run a step of an open exchange; a breach of the protocol ends it."""
+        """Run a step of an open exchange; whatever fails in it ends the exchange."""
         exchange = self._require_live(request.exchange_id, peer)
         try:
-            return step(exchange, request)
-        except (ProtocolError, AuditError, InternalError) as error:
-            at_fault = peer.id if isinstance(error, PeerError) else self._id
-            self._end(exchange, error.reason, at_fault)
+            with exchange.working():
+                return step(exchange, request)
+        except Exception as error:
+            self._end_failed(exchange, error)
             raise
 
     def _require_live(self, exchange_id: bytes, peer: Peer) -> OpenedExchange:
         with self._live.lock:
             exchange = self._live.exchanges.get(exchange_id)
         if exchange is None or exchange.terms.offer.authority != peer.id:
-            row = self._rooms.register.get(exchange_id) if len(exchange_id) == 32 else None
-            ended = row is not None and row.peer == peer.id and row.reason
-            raise ProtocolError(
-                f"the exchange has ended: {ended}" if ended else "there is no such exchange",
-                mend="Make a new offer.",
-                reason="exchange_ended" if ended else "exchange_unknown",
-                party=peer.id,
-            )
+            raise _not_open(self._rooms.register.get(exchange_id), peer)
         return exchange
 
     # Step 6: close.
 
     def _close(self, request: wire.CloseRequest, peer: Peer) -> wire.CloseResponse:
+        require_not_rolled_back(self._rooms.log.size, request.known_tree_size)
         row = self._rooms.register.get(request.exchange_id)
-        if row is not None and row.state is State.CLOSED and row.peer == peer.id:
-            return self._closed_again(request)
-        exchange = self._require_live(request.exchange_id, peer)
+        if row is None or row.peer != peer.id or row.state is State.OPENED:
+            self._close_open(self._require_live(request.exchange_id, peer), request.receipt, peer)
+        elif row.state is State.PENDING:
+            self._record(request.exchange_id, _End(InternalError.default_reason, self._id))
+        return self._closed_again(request, peer)
+
+    def _close_open(self, exchange: OpenedExchange, claimed: wire.Signed, peer: Peer) -> None:
         try:
-            signed = self._countersign(exchange, request.receipt, peer)
-            index = self._journal.closed(signed, peer.id)
-        except (ProtocolError, AuditError) as error:
-            self._end(exchange, error.reason, peer.id if isinstance(error, PeerError) else self._id)
+            with exchange.working():
+                signed = self._countersign(exchange, claimed, peer)
+                first = self._keep_receipt(exchange.terms.exchange_id, signed, peer)
+        except Exception as error:
+            self._end_failed(exchange, error)
             raise
-        self._rooms.register.update(
-            request.exchange_id,
-            State.CLOSED,
-            receipt=signed.document,
-            authority_signature=signed.authority_signature,
-            platform_signature=signed.platform_signature,
-            closed_index=index,
+        # From here on a doubly signed receipt exists: the exchange is closed and never aborted.
+        self._record(
+            exchange.terms.exchange_id, _End(InternalError.default_reason, self._id), first=first
         )
-        with self._live.lock:
-            self._live.exchanges.pop(request.exchange_id, None)
-        self._rooms.budget.release(request.exchange_id)
-        exchange.release_matches()
-        return self._closed_again(request)
+
+    def _keep_receipt(self, exchange_id: bytes, signed: SignedReceipt, peer: Peer) -> bool:
+        """Keep a receipt with both signatures; False where another call has kept it already."""
+        with self._ends:
+            row = self._require_row(exchange_id)
+            if row.state is State.OPENED:
+                self._rooms.register.update(
+                    exchange_id,
+                    State.PENDING,
+                    receipt=signed.document,
+                    authority_signature=signed.authority_signature,
+                    platform_signature=signed.platform_signature,
+                )
+                return True
+            if row.state not in {State.PENDING, State.CLOSED}:
+                raise _not_open(row, peer)
+            return False
 
     def _countersign(
         self, exchange: OpenedExchange, claimed: wire.Signed, peer: Peer
@@ -384,7 +460,7 @@ class Platform:
                 reason="receipt_invalid",
                 party=peer.id,
             ) from error
-        self._admission.require_timely(receipt.closed, "receipt", peer)
+        self._require_closing_time(receipt, exchange.terms, peer)
         differing = exchange.receipt(receipt).same_but_closing_time(receipt)
         if differing:
             raise ProtocolError(
@@ -396,15 +472,37 @@ class Platform:
         signature = sign_receipt(claimed.document, self._rooms.home.log_signer())
         return SignedReceipt(receipt, claimed.document, claimed.signature, signature)
 
-    def _closed_again(self, request: wire.CloseRequest) -> wire.CloseResponse:
+    def _require_closing_time(self, receipt: Receipt, terms: Terms, peer: Peer) -> None:
+        """Check that the closing lies between the opening and now, as far as clocks agree.
+
+        Not only now: a receipt that was held up on its way is as good when it comes again.
+        """
+        tolerance = self._admission.clock_tolerance
+        opened, closed = read_time(terms.answer.time), read_time(receipt.closed)
+        if not opened - tolerance <= closed <= now() + tolerance:
+            raise ProtocolError(
+                "the receipt's time of closing is not between the opening and now",
+                mend="Set both clocks, then start a new exchange.",
+                reason="receipt_untimely",
+                party=peer.id,
+            )
+
+    def _closed_again(self, request: wire.CloseRequest, peer: Peer) -> wire.CloseResponse:
         """Return the stored countersignature with its entry, proof and head."""
-        row = self._rooms.register.get(request.exchange_id)
-        if row is None or row.closed_index is None or row.platform_signature is None:
-            raise InternalError("a closed exchange has no receipt", mend="Report this as a fault.")
+        row = self._require_row(request.exchange_id)
+        if row.state is not State.CLOSED or row.closed_index is None:
+            raise _not_open(row, peer)
+        if row.receipt != request.receipt.document:
+            raise ProtocolError(
+                "the exchange has been closed with another receipt",
+                mend="Do not trust this exchange; reconcile both logs.",
+                reason="receipt_differs",
+                party=peer.id,
+            )
         head = show_head(self._rooms.log, request.known_tree_size)
         proof = self._rooms.log.inclusion_proof(row.closed_index, head_size(head))
         return wire.CloseResponse(
-            countersignature=row.platform_signature,
+            countersignature=row.platform_signature or b"",
             closed_entry=self._rooms.log.entry(row.closed_index),
             closed_index=row.closed_index,
             inclusion=proof,
@@ -416,7 +514,8 @@ class Platform:
     def _cosign(self, request: wire.CosignRequest, peer: Peer) -> wire.CosignResponse:
         """Verify the authority's log holds its ``exchange.closed``, keep its cosignature, cosign."""
         row = self._rooms.register.get(request.exchange_id)
-        if row is None or row.peer != peer.id or row.state is not State.CLOSED:
+        signed = row.signed_receipt if row is not None else None
+        if row is None or signed is None or row.peer != peer.id or row.state is not State.CLOSED:
             raise ProtocolError(
                 "there is no closed exchange of this id to cosign",
                 mend="Close the exchange first.",
@@ -424,38 +523,152 @@ class Platform:
                 party=peer.id,
             )
         checkpoint = self._heads.accept(peer, request.head)
-        require_closed_entry(request, checkpoint, row.receipt or b"", peer.id)
+        require_closed_entry(request, checkpoint, signed, peer.id)
         keep_cosignature(self._rooms.log, request.cosigned_size, request.cosignature, peer)
         return wire.CosignResponse(
             cosignature=cosign_head(self._rooms.home, request.head.checkpoint)
         )
 
-    # Abort.
+    # Ends.
 
     def _abort(self, request: wire.AbortRequest, peer: Peer) -> wire.AbortResponse:
         with self._live.lock:
             exchange = self._live.exchanges.get(request.exchange_id)
         if exchange is not None and exchange.terms.offer.authority == peer.id:
-            self._end(exchange, "peer_aborted", peer.id)
+            self._end(exchange, _End("peer_aborted", peer.id))
         return wire.AbortResponse()
 
-    def _end(self, exchange: OpenedExchange, reason: str, at_fault: str) -> None:
-        """End an exchange: log it, free what was reserved and not used, forget its secrets."""
-        terms = exchange.terms
-        with self._live.lock:
-            if self._live.exchanges.pop(terms.exchange_id, None) is None:
-                return
-        self._log_abort(
-            terms.exchange_id, terms.offer.authority, terms.mandate_id, reason, at_fault
-        )
+    def _end_failed(self, exchange: OpenedExchange, error: Exception) -> None:
+        by_peer = isinstance(error, PeerError)
+        at_fault = exchange.terms.offer.authority if by_peer else self._id
+        self._end(exchange, _End(_reason_of(error), at_fault))
 
-    def _log_abort(
-        self, exchange_id: bytes, peer: str, mandate_id: str | None, reason: str, at_fault: str
-    ) -> None:
-        last = self._rooms.budget.last_frame(exchange_id)
-        self._journal.aborted(Ending(exchange_id, peer, mandate_id, reason, at_fault, last))
-        self._rooms.register.update(exchange_id, State.ABORTED, reason=reason)
-        self._rooms.budget.release(exchange_id)
+    def _end_quietly(self, exchange: OpenedExchange, end: _End) -> None:
+        """End an exchange where nobody waits for an answer."""
+        try:
+            self._end(exchange, end)
+        except AuditError as error:
+            _note_unrecorded(exchange.terms.exchange_id, error)
+
+    def _end(self, exchange: OpenedExchange, end: _End) -> None:
+        """End an exchange: take no more calls for it, and record why it ended."""
+        exchange_id = exchange.terms.exchange_id
+        with self._live.lock:
+            if self._live.exchanges.pop(exchange_id, None) is None:
+                return
+            self._live.unrecorded[exchange_id] = _Unrecorded(end, exchange)
+        self._record(exchange_id, end, first=True)
+
+    def _record_quietly(self, exchange_id: bytes, end: _End) -> None:
+        """Record an end, or note that the log does not take it yet."""
+        try:
+            self._record(exchange_id, end)
+        except AuditError as error:
+            _note_unrecorded(exchange_id, error)
+
+    def _record(self, exchange_id: bytes, end: _End, *, first: bool = False) -> bool:
+        """Write into log and register how an exchange ended, once, whatever failed before.
+
+        Args:
+            exchange_id: 32 bytes, registered.
+            end: why, where there is no receipt.
+            first: nothing of its end can be in the log yet, so there is no need to look.
+
+        Returns:
+            Whether it was aborted here and now.
+
+        Raises:
+            AuditError: the log or the state takes nothing; the next try finds out what is there.
+        """
+        with self._ends:
+            row = self._require_row(exchange_id)
+            aborted = False
+            if row.state in LIVE:
+                told = Told(opened=True) if first else self._journal.told(exchange_id, row.log_size)
+                aborted = self._record_row(row, told, end)
+        closed = self._require_row(exchange_id).state is State.CLOSED
+        with self._live.lock:
+            left = self._live.unrecorded.pop(exchange_id, None)
+            exchange = self._live.exchanges.pop(exchange_id, left.exchange if left else None)
+        if closed and exchange is not None:
+            _hand_over(exchange)
+        return aborted
+
+    def _record_row(self, row: Row, told: Told, end: _End) -> bool:
+        budget, register, exchange_id = self._rooms.budget, self._rooms.register, row.exchange_id
+        # After this nothing is charged any more, so that what the entry tells stands.
+        budget.release(exchange_id) if told.opened else budget.cancel(exchange_id)
+        signed = row.signed_receipt
+        if told.closed is not None:
+            register.update(exchange_id, State.CLOSED, closed_index=told.closed)
+        elif told.aborted is not None:
+            register.update(exchange_id, State.ABORTED, reason=told.aborted)
+        elif told.refused is not None and not told.opened:
+            register.update(exchange_id, State.REFUSED, reason=told.refused)
+        elif signed is not None:
+            index = self._journal.closed(signed, row.peer)
+            register.update(exchange_id, State.CLOSED, closed_index=index)
+        else:
+            last = budget.last_frame(exchange_id)
+            self._journal.aborted(
+                Ending(exchange_id, row.peer, row.mandate_id, end.reason, end.at_fault, last)
+            )
+            register.update(exchange_id, State.ABORTED, reason=end.reason)
+            return True
+        return False
+
+    def _require_row(self, exchange_id: bytes) -> Row:
+        row = self._rooms.register.get(exchange_id)
+        if row is None:
+            raise InternalError("an open exchange is not registered", mend="Report this fault.")
+        return row
+
+
+def _hand_over(exchange: OpenedExchange) -> None:
+    """Hand the platform its own matches; the receipt stands whether or not it can take them."""
+    try:
+        exchange.release_matches()
+    except PsishareError as error:
+        _logger.error("the platform's matches are lost: %s [%s]", error.message, error.reason)  # noqa: TRY400  its trace would tell no more
+
+
+def _reason_of(error: Exception) -> str:
+    return recorded(error) if isinstance(error, PsishareError) else InternalError.default_reason
+
+
+def _not_open(row: Row | None, peer: Peer) -> ProtocolError:
+    """Return the error for a call on an exchange that is not open, or not the caller's."""
+    if row is None or row.peer != peer.id:
+        return ProtocolError(
+            "there is no such exchange",
+            mend="Make a new offer.",
+            reason="exchange_unknown",
+            party=peer.id,
+        )
+    return ProtocolError(
+        f"the exchange is {row.state.value}: {row.reason or 'no more calls are due'}",
+        mend="Make a new offer.",
+        reason="exchange_ended",
+        party=peer.id,
+    )
+
+
+def _note_unrecorded(exchange_id: bytes, error: AuditError) -> None:
+    _logger.error(
+        "the end of exchange %s is not in the log yet: %s [%s]",
+        exchange_id.hex()[:16],
+        error.message,
+        error.reason,
+    )
+
+
+def _refused_before(reason: str) -> PsishareError:
+    """Return the refusal of an offer that was refused before, and stands in the log as such."""
+    return refusal_class(reason)(
+        "this offer has been refused before",
+        mend="Mend what the first refusal names, and make a new offer.",
+        reason=reason,
+    )
 
 
 def _repeated(exchange_id: bytes) -> AuthorisationError:

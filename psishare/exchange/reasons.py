@@ -1,4 +1,4 @@
-"""The table of reasons: every way in which something ends, its class, exit code and log entry.
+"""The table of reasons: every way in which something ends, its class, exit code and log entries.
 
 One table for the code, the logs and the documentation: docs/reasons.md is generated from it, and a
 test holds it against every reason that the code raises.
@@ -9,36 +9,412 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psishare.errors import (
+    AuditError,
+    AuthorisationError,
+    ConfigError,
+    ExitCode,
+    InputError,
+    InternalError,
+    PeerError,
+    ProtocolError,
+    PsishareError,
+    TransportError,
+    VerificationError,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from psishare.errors import (
-        PsishareError,
-    )
-
 REFUSED = "exchange.refused"
 ABORTED = "exchange.aborted"
+UNDELIVERED = "dataset.refused"
+
+REFUSALS = (AuthorisationError, ProtocolError, VerificationError)
+"""The classes of errors that refuse an offer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason.
+    """One reason, as one class of errors carries it.
 
     Attributes:
         code: the stable name.
-        error: the class that carries it.
-        entry: the log entry that records it in an exchange, or None.
+        error: the class.
+        entries: the types of the log entries that may record it; none where it ends nothing that the
+            log tells of.
         sentence: what it means, for a person.
     """
 
     code: str
     error: type[PsishareError]
-    entry: str | None
+    entries: tuple[str, ...]
     sentence: str
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that ends for it."""
+        return self.error.exit_code
 
-def _group(
-    error: type[PsishareError], entry: str | None, sentences: dict[str, str]
+
+def reason_of(error: PsishareError) -> Reason | None:
+    """Return the table's row of an error, or None where a peer made the reason up."""
+    return _BY_CODE_AND_CLASS.get((error.reason, type(error)))
+
+
+def is_refusal(error: PsishareError) -> bool:
+    """Tell whether a platform that answers an offer with this error has refused it."""
+    reason = reason_of(error)
+    return reason is not None and REFUSED in reason.entries
+
+
+def refusal_class(code: str) -> type[PsishareError]:
+    """Return the class of errors that carries the reason of a refused offer."""
+    found = [
+        reason.error for reason in REASONS if reason.code == code and REFUSED in reason.entries
+    ]
+    return found[0] if found else AuthorisationError
+
+
+def _rows(
+    error: type[PsishareError], entries: tuple[str, ...], sentences: dict[str, str]
 ) -> Iterator[Reason]:
     for code, sentence in sentences.items():
-        yield Reason(code, error, entry, sentence)
+        yield Reason(code, error, entries, sentence)
+
+
+_OFFER_OR_DELIVERY = (REFUSED, UNDELIVERED)
+_OFFER_OR_LATER = (REFUSED, ABORTED)
+
+REASONS: tuple[Reason, ...] = (
+    *_rows(
+        AuthorisationError,
+        _OFFER_OR_DELIVERY,
+        {
+            "dataset_unknown": "No dataset of that name is served with that protocol.",
+            "mandate_expired": "The mandate is no longer valid.",
+            "mandate_field_unsupported": "The mandate asks for a rule that is not enforced here.",
+            "mandate_issuer_untrusted": "The platform does not trust the mandate's issuer.",
+            "mandate_malformed": "The mandate or its envelope is not what its format demands.",
+            "mandate_not_yet_valid": "The mandate is not valid yet.",
+            "mandate_other_authority": "The mandate is for another authority.",
+            "mandate_other_dataset": "The mandate does not name this dataset.",
+            "mandate_other_kind": "The mandate does not allow this kind of identifier.",
+            "mandate_other_platform": "The mandate is addressed to another platform.",
+            "mandate_other_protocol": "The mandate does not allow this protocol.",
+            "mandate_roles_not_distinct": "One party or one key is both issuer and validator.",
+            "mandate_signature_invalid": "A signature of the mandate is wrong.",
+            "mandate_signature_unknown": "The mandate holds a signature of some other key.",
+            "mandate_unsigned": "The issuer's or the validator's signature is missing.",
+            "mandate_validator_untrusted": "The platform does not trust the mandate's validator.",
+            "mandate_version": "The mandate is of a version that is not read here.",
+        },
+    ),
+    *_rows(
+        AuthorisationError,
+        (REFUSED,),
+        {
+            "budget_exchanges_exhausted": "All exchanges that the mandate allows have been opened.",
+            "budget_rows_exhausted": "More rows are asked for than the mandate has left.",
+            "clock_skew": "The offer's time is too far from the platform's clock.",
+            "exchange_repeated": "This offer has been made before.",
+            "kind_mismatch": "The dataset holds identifiers of another kind or namespace.",
+            "mandate_mismatch": "The mandate sent is not the one that the offer names.",
+            "mandate_other_output": "The mandate does not allow this output.",
+            "mandate_over_rows": "More rows are asked for than the mandate allows in one exchange.",
+            "manifest_mismatch": "The dataset has another epoch than the one offered on.",
+            "not_authorised": "The platform refuses, for a reason that is not known here.",
+            "output_unsupported": "The protocol cannot give this output.",
+            "over_max_query": "More rows are asked for than may be in one exchange.",
+            "peer_impersonation": "The caller speaks in another party's name.",
+            "policy_kind": "The platform's policy does not allow this kind.",
+            "policy_max_rows": "The platform's policy allows fewer rows in an exchange.",
+            "policy_min_rows": "The platform's policy demands more rows in an exchange.",
+            "policy_output": "The platform's policy does not allow this output.",
+            "ruleset_mismatch": "Both sides have another canonical form of this kind.",
+            "version_mismatch": "Both sides speak another version of the wire, or another suite.",
+        },
+    ),
+    *_rows(
+        AuthorisationError,
+        (UNDELIVERED,),
+        {"mandate_not_standing": "The mandate covers no newer version of the dataset."},
+    ),
+    *_rows(
+        AuthorisationError,
+        (ABORTED,),
+        {"peer_unknown": "The caller's certificate belongs to no pinned authority."},
+    ),
+    *_rows(
+        AuthorisationError,
+        (),
+        {"mandate_signer_not_named": "The mandate does not name whoever is about to sign it."},
+    ),
+    *_rows(
+        ProtocolError,
+        (REFUSED,),
+        {"offer_misdirected": "The offer was made for another connection or platform."},
+    ),
+    *_rows(
+        ProtocolError,
+        (ABORTED,),
+        {
+            "answer_invalid": "The answer to the offer is malformed or wrongly signed.",
+            "answer_misdirected": "The answer is not one to this offer.",
+            "call_unknown": "The peer does not know a call of the wire.",
+            "element_invalid": "An element is the identity or not canonically encoded.",
+            "elements_out_of_order": "Elements do not come in strictly increasing order.",
+            "exchange_ended": "A call came for an exchange that has ended.",
+            "exchange_incomplete": "The exchange was to be closed before every frame had passed.",
+            "exchange_unknown": "A call came for an exchange that does not exist.",
+            "fault_malformed": "The peer's error message cannot be read.",
+            "frame_changed": "A frame came again with other contents.",
+            "frame_empty": "A frame holds no rows.",
+            "frame_malformed": "A frame is not the Arrow record batch that was due.",
+            "frame_out_of_order": "A frame came out of its turn.",
+            "frame_over_offer": "A frame lies beyond the rows that were offered.",
+            "frame_signature_invalid": "A frame is not signed by the authority.",
+            "message_malformed": "A message is not spelt in the one canonical way.",
+            "message_too_large": "A message is over 4 MiB.",
+            "peer_certificate": "The server is not the platform that its card describes.",
+            "proof_invalid": "The proof of the evaluation, or the public key, is wrong.",
+            "protocol_violated": "The peer broke the protocol.",
+            "receipt_differs": "The receipt is not what the platform's record gives.",
+            "receipt_invalid": "The receipt is malformed, or a signature of it is wrong.",
+            "receipt_untimely": "The receipt's time is not between the opening and now.",
+            "sequence_unknown": "A sequence of frames was asked for that the exchange lacks.",
+            "transcript_differs": "A frame is not the one that its transcript was signed for.",
+            "version_mismatch": "The platform speaks another version of the wire.",
+        },
+    ),
+    *_rows(
+        ProtocolError,
+        (),
+        {
+            "manifest_invalid": "The dataset's manifest is not the platform's, or not published.",
+            "shard_unknown": "A shard was asked for that the manifest does not have.",
+        },
+    ),
+    *_rows(
+        VerificationError,
+        _OFFER_OR_LATER,
+        {
+            "checkpoint_invalid": "A log's checkpoint lacks a valid signature.",
+            "checkpoint_malformed": "A log's checkpoint is not what its format demands.",
+            "document_malformed": "A document is not canonical, or its fields are wrong.",
+            "key_malformed": "A public key is malformed.",
+            "log_inconsistent": "A log's head does not extend the one seen before: it forked.",
+            "log_rolled_back": "A log's head is older than one seen before: it was restored.",
+            "note_malformed": "A signed note is not what its format demands.",
+            "proof_invalid": "A proof of inclusion or consistency is wrong.",
+            "signature_invalid": "A signature is wrong.",
+            "verification_failed": "Evidence does not verify.",
+        },
+    ),
+    *_rows(
+        VerificationError,
+        (ABORTED,),
+        {
+            "closing_not_logged": "The peer's log does not hold the closing of this exchange.",
+            "entry_malformed": "A log entry is not what its type demands.",
+            "log_damaged": "What lies on the disk is not the log that was signed.",
+        },
+    ),
+    *_rows(
+        VerificationError,
+        (),
+        {
+            "case_reference_differs": "The case reference is not the one committed to.",
+            "cosignature_invalid": "A cosignature is missing or wrong.",
+            "log_contradicts": "The log tells of an exchange what cannot be.",
+            "manifest_invalid": "A dataset's manifest is malformed.",
+            "manifest_unpublished": "The platform's log names another manifest.",
+            "receipt_invalid": "A receipt does not verify.",
+            "shard_invalid": "A shard is not what the manifest says.",
+            "unsealing_failed": "It was sealed to another key or for another purpose.",
+        },
+    ),
+    *_rows(
+        AuditError,
+        (ABORTED,),
+        {
+            "audit_failed": "The log or the state of a party fails.",
+            "checkpoint_unknown": "The log has no checkpoint of that size.",
+            "entry_too_long": "An entry is longer than a log takes.",
+            "log_busy": "Another process has held the log for too long.",
+            "log_unreadable": "The log cannot be read.",
+            "log_write_failed": "The log cannot be written: the disk is full or fails.",
+            "state_write_failed": "The state cannot be written: the disk is full or fails.",
+        },
+    ),
+    *_rows(
+        AuditError,
+        (),
+        {
+            "entry_unknown": "The log has no such entry.",
+            "log_exists": "There is a log already where one was to be made.",
+            "log_missing": "There is no log.",
+            "log_rolled_back": "The log's folder was restored from an old copy.",
+        },
+    ),
+    *_rows(
+        PeerError,
+        (ABORTED,),
+        {
+            "log_head_stale": "The logs' heads moved on at every try.",
+            "peer_certificate": "The peer presents, or refuses, a certificate.",
+            "peer_failed": "The peer failed and does not say how.",
+        },
+    ),
+    *_rows(
+        TransportError,
+        (ABORTED,),
+        {
+            "channel_closed": "The connection was closed on this side.",
+            "peer_busy": "The peer has too much to do.",
+            "peer_silent": "The peer did not answer, or did not go on, in time.",
+            "peer_unreachable": "The peer cannot be reached.",
+        },
+    ),
+    *_rows(
+        InternalError,
+        (ABORTED,),
+        {
+            "internal": "A fault of psishare itself.",
+            "key_unusable": "A secret that was drawn gives no key; start again.",
+            "message_not_encodable": "A message of ours cannot be encoded.",
+            "message_too_large": "A message of ours is over 4 MiB.",
+        },
+    ),
+    *_rows(
+        InputError,
+        (ABORTED,),
+        {"input_invalid": "A value cannot be used: the row is named, never the value."},
+    ),
+    *_rows(
+        InputError,
+        (),
+        {
+            "case_reference_invalid": "The case reference, or its file, cannot be used.",
+            "column_duplicated": "Two columns have one name.",
+            "column_missing": "The table has no such column.",
+            "column_not_text": "The key column does not hold text.",
+            "column_not_writable": "A column's type cannot be written to this format.",
+            "csv_malformed": "The CSV file is malformed; the row is named.",
+            "dataset_name_invalid": "The name cannot be a dataset's.",
+            "delimiter_invalid": "The delimiter cannot be one.",
+            "document_unwritable": "A document cannot hold such a value.",
+            "encoding_invalid": "The text is not in its encoding; the row is named.",
+            "encoding_unknown": "There is no such encoding.",
+            "exchange_not_found": "This party has no such exchange.",
+            "file_unreadable": "A file cannot be read.",
+            "format_unknown": "The file's format is not known.",
+            "input_changed": "The input changed while it was being used.",
+            "input_unreadable": "The input cannot be read.",
+            "key_malformed": "The key is not KIND=COLUMN.",
+            "kind_unknown": "There is no such kind of identifier.",
+            "mandate_invalid": "A field of the mandate to draft is not permitted.",
+            "mandate_missing": "The mandate's file cannot be read.",
+            "namespace_invalid": "The namespace is not permitted.",
+            "not_a_table": "The object is no Arrow table.",
+            "output_exists": "The result file is there already.",
+            "output_is_count": "Only the count was learnt; there are no rows to show.",
+            "output_not_written": "The result cannot be written.",
+            "output_unknown": "There is no such output.",
+            "output_unwritable": "The file cannot be written.",
+            "over_max_query": "The protocol takes fewer rows.",
+            "over_n_max": "The dataset's parameters allow fewer items.",
+            "parquet_malformed": "The Parquet file is malformed.",
+            "protocol_unknown": "There is no such protocol.",
+            "region_unknown": "There is no such region.",
+            "region_unused": "This kind of identifier has no region.",
+            "table_empty": "The table has no columns.",
+        },
+    ),
+    *_rows(
+        ConfigError,
+        (),
+        {
+            "address_invalid": "The address is not host:port.",
+            "address_unusable": "The address cannot be listened on.",
+            "card_changed": "The card differs from the pinned one.",
+            "card_malformed": "The card is not what its format demands.",
+            "card_missing": "A card that is needed was not given.",
+            "card_signature_invalid": "The card is not signed by its own key.",
+            "card_version": "The card is of a version that is not read here.",
+            "certificate_invalid": "A certificate in a card is unfit.",
+            "certificate_missing": "No certificate of the peer is pinned.",
+            "certificate_unfit": "A certificate is not fit for the transport.",
+            "certificate_unreadable": "A certificate cannot be read.",
+            "config_invalid": "A file of this party cannot be written or is not as it must be.",
+            "dataset_unknown": "There is no such dataset.",
+            "dataset_unreadable": "A file of the dataset cannot be read.",
+            "dataset_unwritable": "The dataset, or its copy, cannot be written.",
+            "fingerprint_malformed": "The fingerprint is not twelve words of the list.",
+            "fingerprint_mismatch": "The card's key has another fingerprint.",
+            "fingerprint_missing": "The fingerprint has to be given.",
+            "home_exists": "There is a home folder already.",
+            "home_exposed": "Others can read the home folder.",
+            "home_invalid": "The home folder is not as it must be.",
+            "home_missing": "There is no home folder.",
+            "home_unwritable": "The home folder cannot be written.",
+            "home_version": "The home folder is of another version.",
+            "key_file_exists": "There is a key file already.",
+            "key_file_exposed": "Others can read a key file.",
+            "key_file_malformed": "A key file is not what its format demands.",
+            "key_file_missing": "A key file is missing.",
+            "key_file_unreadable": "A key file cannot be read.",
+            "key_file_unwritable": "A key file cannot be written.",
+            "key_malformed": "A key is malformed.",
+            "key_mismatch": "A key is not the one that a card or manifest names.",
+            "ml_dsa_missing": "The cryptographic library lacks ML-DSA.",
+            "ml_kem_missing": "The cryptographic library lacks ML-KEM.",
+            "nothing_to_serve": "Nothing was named that could be served.",
+            "openmined_missing": "The package openmined-psi is not installed.",
+            "party_invalid": "The party's id, role or name is not permitted.",
+            "peer_key_shared": "Another peer has this key or certificate.",
+            "peer_unknown": "The party is not pinned here.",
+            "peers_invalid": "A file in the folder of peers is not as it must be.",
+            "peers_unwritable": "The folder of peers cannot be changed.",
+            "pinned_unreadable": "The pinned certificates cannot be read.",
+            "policy_invalid": "The policy file is not valid.",
+            "role_unfit": "The home folder is of a party of another role.",
+            "state_invalid": "The state file is damaged.",
+            "state_version": "The state file is of another version.",
+            "tls_identity_expired": "This party's TLS certificate has expired.",
+            "tls_identity_invalid": "This party's TLS certificate is unfit.",
+            "tls_identity_not_yet_valid": "This party's TLS certificate is not valid yet.",
+            "tls_key_invalid": "This party's TLS key does not fit its certificate.",
+            "trust_unknown": "A peer cannot be trusted as that.",
+            "word_list_damaged": "The installed list of fingerprint words is damaged.",
+        },
+    ),
+)
+
+_BY_CODE_AND_CLASS = {(reason.code, reason.error): reason for reason in REASONS}
+
+ENDINGS = {
+    "interrupted": "The process that ran the exchange ended or was stopped.",
+    "peer_aborted": "The other party aborted the exchange.",
+}
+"""Reasons of ``exchange.aborted`` that no error carries."""
+
+CLOSE_REFUSALS = frozenset(
+    {
+        "exchange_ended",
+        "exchange_incomplete",
+        "exchange_unknown",
+        "receipt_differs",
+        "receipt_invalid",
+        "receipt_untimely",
+    }
+)
+"""Reasons with which a platform that has not closed an exchange answers ``Close``."""
+
+
+def recorded(error: PsishareError) -> str:
+    """Return the reason under which the log records an error: a row's of this table, always.
+
+    A peer may send any word as its reason; one that is not known here is the class's own.
+    """
+    return error.reason if reason_of(error) else type(error).default_reason

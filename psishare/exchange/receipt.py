@@ -44,8 +44,8 @@ class Receipt(Document):
     platform: PartyId
     protocol: Literal["oprf", "ecdh", "openmined"]
     dataset: Name
-    kind: str
-    namespace: str
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9./-]{0,64}$")]
     output: Literal["matches", "count", "both"]
     epoch: Annotated[int, Field(ge=1)] | None
     manifest_sha256: Digest | None

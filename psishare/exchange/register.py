@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from psishare.errors import AuditError, ConfigError
 from psishare.exchange.document import now, write_time
+from psishare.exchange.receipt import Receipt, SignedReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS exchanges (
     state TEXT NOT NULL,
     owner TEXT NOT NULL,
     offer BLOB NOT NULL,
+    log_size INTEGER NOT NULL,
     mandate_id TEXT,
     answer BLOB,
     receipt BLOB,
@@ -54,13 +56,17 @@ CREATE TABLE IF NOT EXISTS deliveries (
 ) WITHOUT ROWID
 """
 _COLUMNS = (
-    "exchange_id, peer, state, offer, mandate_id, answer, receipt, authority_signature,"
+    "exchange_id, peer, state, offer, log_size, mandate_id, answer, receipt, authority_signature,"
     " platform_signature, closed_index, reason, started, updated"
 )
 
 
 class State(StrEnum):
-    """How far an exchange has come on this side."""
+    """How far an exchange has come on this side.
+
+    ``PENDING``: this side has signed the receipt, and its log does not hold it with both signatures
+    yet. The authority waits for the platform's, the platform for its own log.
+    """
 
     OFFERED = "offered"
     OPENED = "opened"
@@ -75,12 +81,17 @@ LIVE = (State.OFFERED, State.OPENED, State.PENDING)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One exchange as the register holds it."""
+    """One exchange as the register holds it.
+
+    ``log_size`` is the size of this party's log when the exchange was entered: what the log tells of
+    it stands from there on.
+    """
 
     exchange_id: bytes
     peer: str
     state: State
     offer: bytes
+    log_size: int
     mandate_id: str | None
     answer: bytes | None
     receipt: bytes | None
@@ -90,6 +101,14 @@ class Row:
     reason: str | None
     started: str
     updated: str
+
+    @property
+    def signed_receipt(self) -> SignedReceipt | None:
+        """The receipt with both signatures; None where this side does not have them all."""
+        document, ours, theirs = self.receipt, self.authority_signature, self.platform_signature
+        if document is None or ours is None or theirs is None:
+            return None
+        return SignedReceipt(Receipt.parse(document), document, ours, theirs)
 
 
 class Register:
@@ -101,6 +120,7 @@ class Register:
 
     Raises:
         ConfigError: the file is not a register of this version.
+        AuditError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, locks: Path) -> None:
@@ -109,13 +129,17 @@ class Register:
         self._thread = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
+        with self._translated():
+            # SQLite gives the files that it puts beside this one the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            locks.mkdir(mode=0o700, exist_ok=True)
         with self._writing() as database:
             database.execute(_VERSION_TABLE)
             database.execute(_EXCHANGES_TABLE)
             database.execute(_DELIVERIES_TABLE)
             _check_version(database, path)
-        locks.mkdir(mode=0o700, exist_ok=True)
-        self._lock = _take_lock(locks / self._owner)
+        with self._translated():
+            self._lock = _take_lock(locks / self._owner)
 
     def close(self) -> None:
         """Give up this process's lock; what it left unfinished may be taken by another."""
@@ -125,15 +149,25 @@ class Register:
             connection.close()
         self._connections.clear()
 
-    def begin(self, exchange_id: bytes, *, peer: str, state: State, offer: bytes) -> bool:
-        """Enter a new exchange; False where it is there already."""
+    def begin(
+        self, exchange_id: bytes, *, peer: str, state: State, offer: bytes, log_size: int
+    ) -> bool:
+        """Enter a new exchange; False where it is there already.
+
+        Args:
+            exchange_id: 32 bytes.
+            peer: the other party.
+            state: how far it has come.
+            offer: the offer's bytes.
+            log_size: the size of this party's log, before it tells anything of this exchange.
+        """
         time = write_time(now())
         with self._writing() as database:
             cursor = database.execute(
                 "INSERT OR IGNORE INTO exchanges"
-                " (exchange_id, peer, state, owner, offer, started, updated)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (exchange_id, peer, state, self._owner, offer, time, time),
+                " (exchange_id, peer, state, owner, offer, log_size, started, updated)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (exchange_id, peer, state, self._owner, offer, log_size, time, time),
             )
         return cursor.rowcount == 1
 
@@ -179,20 +213,30 @@ class Register:
             )
 
     def orphans(self) -> list[Row]:
-        """Return the unfinished exchanges of processes that are gone, and make them ours."""
+        """Return the unfinished exchanges of processes that are gone, and make them ours.
+
+        Those that this process has under way are not among them.
+        """
+        found: list[bytes] = []
         with self._writing() as database:
             owners = database.execute(
                 f"SELECT DISTINCT owner FROM exchanges WHERE state IN ({_marks(LIVE)})",  # noqa: S608  only marks
                 LIVE,
             ).fetchall()
-            dead = [owner for (owner,) in owners if owner != self._owner and self._is_gone(owner)]
-            for owner in dead:
+            for (owner,) in owners:
+                if owner == self._owner or not self._is_gone(owner):
+                    continue
+                left = database.execute(
+                    f"SELECT exchange_id FROM exchanges WHERE owner = ? AND state IN ({_marks(LIVE)})",  # noqa: S608  only marks
+                    (owner, *LIVE),
+                ).fetchall()
+                found += [exchange_id for (exchange_id,) in left]
                 database.execute(
                     "UPDATE exchanges SET owner = ? WHERE owner = ?", (self._owner, owner)
                 )
                 (self._locks / owner).unlink(missing_ok=True)
-        mine = f"WHERE owner = ? AND state IN ({_marks(LIVE)})"
-        return list(self._rows(mine, self._owner, *LIVE)) if dead else []
+        rows = [self.get(exchange_id) for exchange_id in found]
+        return [row for row in rows if row is not None]
 
     def _is_gone(self, owner: str) -> bool:
         """Tell whether the process that owned a lock file has ended."""
@@ -229,14 +273,15 @@ class Register:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise AuditError(
                 f"the state in {self._path} cannot be read or written: {type(error).__name__}",
                 mend="Check free space and permissions, then start again.",

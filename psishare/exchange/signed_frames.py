@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from psishare.errors import TransportError
+from psishare.errors import ProtocolError, TransportError
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import SequenceTotals
+from psishare.exchange.retained import NOTHING_REQUESTED, Requested
 from psishare.exchange.transcript import (
     REQUEST,
     RETURN,
@@ -45,16 +45,6 @@ _WIRE_SEQUENCE = {
 Sent = Callable[["pa.FixedSizeBinaryArray"], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Requested:
-    """How far the signed requests have come (``journal.LastFrame``)."""
-
-    frames: int
-    rows: int
-    transcript: bytes | None
-    signature: bytes | None
-
-
 class SignedFrames:
     """The ``FrameChannel`` of one opened exchange.
 
@@ -73,12 +63,17 @@ class SignedFrames:
         self._width = suite.Protocol(terms.offer.protocol).element_bytes
         self._transcripts = {name: Transcript(name, terms.exchange_id) for name in Sequence}
         self._early: dict[Sequence, dict[int, tuple[bytes, int]]] = {name: {} for name in Sequence}
-        self._requested = Requested(0, 0, None, None)
+        self._requested = NOTHING_REQUESTED
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._calls = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="psishare-frame")
 
     def close(self) -> None:
-        """Drop the calls that are not under way and wait for those that are."""
+        """Drop the calls that are not under way and wait for those that are.
+
+        None of them is made again, whatever it is answered: each ends within its deadline.
+        """
+        self._closed.set()
         self._calls.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -136,6 +131,7 @@ class SignedFrames:
     def _evaluated(self, request: wire.EvaluateRequest, n_rows: int) -> EvaluatedFrame:
         response = self._patiently(Call.EVALUATE, request)
         if Output(self._terms.offer.output) is Output.COUNT:
+            _require_empty(response)
             return EvaluatedFrame(None)
         elements = decode_frame(response.batch, n_rows=n_rows, element_bytes=self._width)
         self._chain(Sequence.ANSWERS, request.index, elements)
@@ -159,6 +155,8 @@ class SignedFrames:
             response: Any = self._channel.call(call, request)
             if not response.pending:
                 return response
+            if self._closed.is_set():
+                break
         raise TransportError(
             f"{self._channel.peer} has been working on {call.step} for too long",
             mend="Ask the platform's operator whether its server is overloaded, then try again.",
@@ -184,3 +182,13 @@ class SignedFrames:
             early[index] = digest, len(elements)
             while (known := early.pop(transcript.frames, None)) is not None:
                 transcript.add(*known)
+
+
+def _require_empty(response: wire.FrameResponse) -> None:
+    """Refuse an answer that tells which row it belongs to, where only the count may be learnt."""
+    if response.batch or response.proof:
+        raise ProtocolError(
+            "the peer answered a frame at once, although only the count is to be learnt",
+            mend="Use the same version of psishare on both sides.",
+            reason="frame_malformed",
+        )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psishare.audit.entry import parse_entry
 from psishare.audit.merkle import leaf_hash, verify_inclusion
 from psishare.datasets.cache import DatasetCache
 from psishare.datasets.manifest import LABEL, SignedManifest, parse_manifest
-from psishare.errors import ProtocolError, VerificationError
+from psishare.errors import AuthorisationError, ProtocolError, VerificationError
+from psishare.exchange.reasons import recorded
 from psishare.keys.statement import verify_statement
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call
@@ -67,23 +68,40 @@ def synchronise(
         ProtocolError: the manifest is not this platform's, or not the one that it published.
         VerificationError: a shard is not what the manifest says.
     """
-    signed = _fetch_manifest(source, heads)
+    signed = _fetch_manifest(source, heads, journal)
     copies = DatasetCache(cache)
     contents = copies.open(signed)
     if contents is None:
-        contents = copies.synchronise(signed, _fetcher(source, signed), _received(signed, progress))
-        journal.delivered(signed, source.platform.id, source.mandate_id, source.mandate_sha256)
+        contents = copies.synchronise(
+            signed,
+            _fetcher(source, signed, journal),
+            _received(signed, progress),
+            lambda: journal.delivered(
+                signed, source.platform.id, source.mandate_id, source.mandate_sha256
+            ),
+        )
     return Synchronised(signed, contents)
 
 
-def _fetch_manifest(source: Source, heads: PeerHeads) -> SignedManifest:
+def _call(source: Source, journal: Journal, call: Call, request: Any) -> Any:
+    """Make a call that the mandate has to cover; a refusal is logged here as it is there."""
+    try:
+        return source.channel.call(call, request)
+    except AuthorisationError as refusal:
+        journal.delivery_refused(
+            source.dataset, source.platform.id, recorded(refusal), source.mandate_sha256
+        )
+        raise
+
+
+def _fetch_manifest(source: Source, heads: PeerHeads, journal: Journal) -> SignedManifest:
     platform = source.platform
     request = wire.ManifestRequest(
         dataset=source.dataset,
         mandate=source.mandate,
         known_tree_size=heads.known_size(platform),
     )
-    response: wire.ManifestResponse = source.channel.call(Call.MANIFEST, request)  # type: ignore[assignment]
+    response: wire.ManifestResponse = _call(source, journal, Call.MANIFEST, request)
     document = response.manifest.document
     signature = response.manifest.signature
     try:
@@ -122,7 +140,9 @@ def _require_published(
         )
 
 
-def _fetcher(source: Source, signed: SignedManifest) -> Callable[[int, int], bytes]:
+def _fetcher(
+    source: Source, signed: SignedManifest, journal: Journal
+) -> Callable[[int, int], bytes]:
     def fetch(shard: int, offset: int) -> bytes:
         request = wire.ShardRequest(
             dataset=source.dataset,
@@ -131,8 +151,9 @@ def _fetcher(source: Source, signed: SignedManifest) -> Callable[[int, int], byt
             shard=shard,
             offset=offset,
         )
-        response: wire.ShardResponse = source.channel.call(Call.SHARD, request)  # type: ignore[assignment]
-        return response.data
+        response: wire.ShardResponse = _call(source, journal, Call.SHARD, request)
+        data: bytes = response.data
+        return data
 
     return fetch
 

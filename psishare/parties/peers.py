@@ -203,7 +203,9 @@ class Peers:
             self._peers = {id_: kept for id_, kept in self._peers.items() if id_ != party_id}
             return peer
 
-    def remember_checkpoint(self, party_id: str, note: bytes, size: int) -> None:
+    def remember_checkpoint(
+        self, party_id: str, note: bytes, size: int, *, since: int | None = None
+    ) -> bool:
         """Keep a head of a peer's log that has been verified to extend the one kept before.
 
         A smaller one than is kept changes nothing: two exchanges at once may end in either order.
@@ -212,6 +214,11 @@ class Peers:
             party_id: whose log.
             note: the checkpoint, a signed note.
             size: its tree size.
+            since: the size of the head that it was verified to extend; where another one is kept by
+                now nothing is changed, for the two may contradict each other.
+
+        Returns:
+            Whether it is kept.
 
         Raises:
             ConfigError: ``peer_unknown``; ``peers_unwritable``, it is not kept.
@@ -219,12 +226,14 @@ class Peers:
         pin = _pin(self.get(party_id).card)
         with self._locked():
             kept = self._head(party_id)
-            if kept is not None and kept.pin == pin and kept.size > size:
-                return
+            known = kept.size if kept is not None and kept.pin == pin else 0
+            if known > size or (since is not None and since != known):
+                return False
             head = _HeadFile(
                 version=1, pin=pin, size=size, note=base64.b64encode(note).decode("ascii")
             )
             self._write(self._file(party_id, _HEAD_SUFFIX), head)
+            return True
 
     def checkpoint(self, party_id: str) -> bytes | None:
         """Return the last verified head of a peer's log under its pinned key, or None.

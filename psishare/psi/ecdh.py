@@ -58,6 +58,7 @@ class EcdhAuthority:
         if self._output is Output.COUNT:
             answers = _fetch_all(channel, Sequence.ANSWERS, len(sent))
             require_increasing(answers, "answer")
+            self._require_elements(answers)
             rows = pa.array(range(len(sent)), pa.uint64())
         matched = rows.filter(_native.contains(theirs, answers))
         return matched.take(pc.sort_indices(matched))
@@ -70,6 +71,7 @@ class EcdhAuthority:
 
         def finish(rows: int, answer: EvaluatedFrame) -> None:
             if answer.elements is not None:
+                self._require_elements(answer.elements)
                 answers.append(answer.elements)
             progress(rows)
 
@@ -78,6 +80,10 @@ class EcdhAuthority:
             window.add(rows, channel.evaluate(index, sent.slice(start, rows)))
         window.drain()
         return join(answers, sent.type)
+
+    def _require_elements(self, answers: pa.FixedSizeBinaryArray) -> None:
+        """Refuse answers that are not elements: they would match nothing, and nobody would know."""
+        self._scalar.multiply(answers)
 
     def _fetch_elements(self, channel: FrameChannel) -> pa.FixedSizeBinaryArray:
         """Return the platform's elements, blinded by both, in the platform's order.
@@ -132,6 +138,14 @@ class EcdhPlatform:
             ProtocolError: an element is the identity or not canonical.
         """
         return EvaluatedFrame(self._scalar.multiply(elements))
+
+    def require_elements(self, elements: pa.FixedSizeBinaryArray) -> None:
+        """Refuse a frame that the authority returned where it does not hold elements alone.
+
+        Raises:
+            ProtocolError: an element is the identity or not canonical.
+        """
+        self._scalar.multiply(elements)
 
     def matched(
         self, answers: pa.FixedSizeBinaryArray, returned: pa.FixedSizeBinaryArray

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib.util
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from psishare import _native
-from psishare.errors import ConfigError, InputError, ProtocolError
+from psishare.errors import ConfigError, InputError, InternalError, ProtocolError
 from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
 from psishare.psi.ecdh import join, require_increasing
 from psishare.psi.suite import Protocol, Sequence
@@ -46,7 +47,7 @@ class OpenminedAuthority:
 
     def __init__(self, *, seed: Seed) -> None:
         self._psi = _package()
-        self._client = self._psi.client.CreateFromKey(_key(seed), True)  # noqa: FBT003
+        self._client = _from_key(self._psi.client, seed)
 
     def run(self, identifiers: pa.Array, channel: FrameChannel, progress: Progress) -> pa.Array:
         """Ask about every identifier and return those that the platform holds.
@@ -107,7 +108,7 @@ class OpenminedPlatform:
     def __init__(self, *, seed: Seed, identifiers: pa.Array) -> None:
         self._psi = _package()
         require_size(len(identifiers))
-        self._server = self._psi.server.CreateFromKey(_key(seed), True)  # noqa: FBT003
+        self._server = _from_key(self._psi.server, seed)
         self._identifiers = identifiers
 
     @cached_property
@@ -160,9 +161,22 @@ def _fetch_elements(channel: FrameChannel) -> pa.FixedSizeBinaryArray:
     return elements
 
 
-def _key(seed: Seed) -> bytes:
-    """Derive the P-256 key of one exchange (openmined.md, "Keys")."""
-    return hmac.digest(seed.secret_bytes(), KEY_LABEL, hashlib.sha256)
+def _from_key(side: Any, seed: Seed) -> Any:
+    """Make the package's client or server with the key of one exchange (openmined.md, section 2)."""
+    key = hmac.digest(seed.secret_bytes(), KEY_LABEL, hashlib.sha256)
+    try:
+        return side.CreateFromKey(key, True)  # noqa: FBT003
+    except RuntimeError:
+        raise InternalError(
+            "this exchange's seed gives no key of P-256, which happens once in 2^32 times",
+            mend="Start the exchange again.",
+            reason="key_unusable",
+        ) from None
+
+
+def is_installed() -> bool:
+    """Tell whether the package is there."""
+    return importlib.util.find_spec("private_set_intersection") is not None
 
 
 def _package() -> ModuleType:

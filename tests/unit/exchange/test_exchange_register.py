@@ -26,7 +26,7 @@ DYING = """
 
     folder = Path(sys.argv[1])
     register = Register(folder / "state.db", folder / "run")
-    register.begin(b"\\x01" * 32, peer="p", state=State.OFFERED, offer=b"{}")
+    register.begin(b"\\x01" * 32, peer="p", state=State.OFFERED, offer=b"{}", log_size=3)
     print("entered", flush=True)
     if sys.argv[2] == "dies":
         os._exit(9)
@@ -54,8 +54,8 @@ def other_process(folder: Path, fate: str) -> subprocess.Popen[str]:
 
 
 def test_an_exchange_is_entered_once(register: Register) -> None:
-    assert register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
-    assert not register.begin(ONE, peer="q", state=State.OPENED, offer=b"{}")
+    assert register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
+    assert not register.begin(ONE, peer="q", state=State.OPENED, offer=b"{}", log_size=3)
     row = register.get(ONE)
     assert row is not None
     assert (row.peer, row.state) == ("p", State.OPENED)
@@ -63,7 +63,7 @@ def test_an_exchange_is_entered_once(register: Register) -> None:
 
 
 def test_an_update_sets_state_and_columns(register: Register) -> None:
-    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
     register.update(ONE, State.CLOSED, closed_index=7, platform_signature=b"s")
     row = register.get(ONE)
     assert row is not None
@@ -71,13 +71,13 @@ def test_an_update_sets_state_and_columns(register: Register) -> None:
 
 
 def test_pending_exchanges_are_found_by_peer(register: Register) -> None:
-    register.begin(ONE, peer="p", state=State.PENDING, offer=b"{}")
-    register.begin(TWO, peer="q", state=State.PENDING, offer=b"{}")
+    register.begin(ONE, peer="p", state=State.PENDING, offer=b"{}", log_size=3)
+    register.begin(TWO, peer="q", state=State.PENDING, offer=b"{}", log_size=3)
     assert [row.exchange_id for row in register.pending("p")] == [ONE]
 
 
 def test_own_exchanges_are_no_orphans(register: Register) -> None:
-    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}")
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
     assert register.orphans() == []
 
 
