@@ -38,22 +38,17 @@ impl<'a> Blinds<'a> {
 
     /// The blinds of some rows, none of them zero; `rows` of errors count from the first of these.
     pub(crate) fn scalars(&self, rows: Range<usize>) -> Result<Zeroizing<Vec<Scalar>>, Error> {
-        let mut scalars = Zeroizing::new(Vec::with_capacity(rows.len()));
         match &self.0 {
-            Source::Derived { derivation, indices } => {
-                for (row, &index) in indices[rows].iter().enumerate() {
-                    let blind = derivation.blind(index).ok_or(Error::BlindIsZero { row })?;
-                    scalars.push(*blind.expose());
-                }
-            }
+            Source::Derived { derivation, indices } => derivation.blinds(&indices[rows]),
             Source::Given(given) => {
+                let mut scalars = Zeroizing::new(Vec::with_capacity(rows.len()));
                 for (row, bytes) in given[rows].iter().enumerate() {
                     let blind = SecretScalar::from_bytes(bytes).ok_or(Error::Scalar { row })?;
                     scalars.push(*blind.expose());
                 }
+                Ok(scalars)
             }
         }
-        Ok(scalars)
     }
 
     /// The inverses of [`Blinds::scalars`], by one inversion for all.

@@ -8,10 +8,11 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
+use crate::chunks::CHUNK_ROWS;
 use crate::group::{self, Batch, Element};
 use crate::secret::SecretScalar;
-use crate::suite::{Mode, length};
-use crate::{Encoding, Error};
+use crate::suite::{LENGTH_BYTES, Mode, length};
+use crate::{ELEMENT_BYTES, Encoding, Error};
 
 /// Bytes of a proof: `c || s`.
 pub const PROOF_BYTES: usize = 64;
@@ -113,21 +114,32 @@ impl Statement<'_> {
             .chain_update(length(&self.mode.seed_dst))
             .chain_update(&self.mode.seed_dst)
             .finalize();
-        let seed_length = length(&seed);
-        (self.blinded, self.evaluated)
-            .into_par_iter()
+        let chunks = self.blinded.par_chunks(CHUNK_ROWS).zip(self.evaluated.par_chunks(CHUNK_ROWS));
+        chunks
             .enumerate()
-            .with_min_len(crate::chunks::CHUNK_ROWS)
-            .map(|(i, (c_i, d_i))| {
-                // h2Input = I2OSP(len(seed), 2) || seed || I2OSP(i, 2) ||
-                //           I2OSP(len(Ci), 2) || Ci || I2OSP(len(Di), 2) || Di || "Composite"
-                // di = G.HashToScalar(h2Input)
-                let i = u16::try_from(i).unwrap_or(u16::MAX).to_be_bytes();
-                let parts: [&[u8]; 8] =
-                    [&seed_length, &seed, &i, &length(c_i), c_i, &length(d_i), d_i, COMPOSITE];
-                self.mode.hash_to_scalar.hash_to_scalar(&parts)
-            })
+            .flat_map_iter(|(chunk, (c, d))| self.chunk_weights(&seed, chunk * CHUNK_ROWS, c, d))
             .collect()
+    }
+
+    /// The weights of the rows of `blinded` and `evaluated`, of which the first is row `first`.
+    fn chunk_weights(
+        &self,
+        seed: &[u8],
+        first: usize,
+        blinded: &[Encoding],
+        evaluated: &[Encoding],
+    ) -> Vec<Scalar> {
+        // h2Input = I2OSP(len(seed), 2) || seed || I2OSP(i, 2) ||
+        //           I2OSP(len(Ci), 2) || Ci || I2OSP(len(Di), 2) || Di || "Composite"
+        // di = G.HashToScalar(h2Input)
+        let bytes = 4 * LENGTH_BYTES + seed.len() + 2 * ELEMENT_BYTES + COMPOSITE.len();
+        let mut messages = self.mode.hash_to_scalar.messages(blinded.iter().map(|_| bytes));
+        for (row, (c, d)) in blinded.iter().zip(evaluated).enumerate() {
+            let i = u16::try_from(first + row).unwrap_or(u16::MAX).to_be_bytes();
+            messages
+                .write(row, &[&length(seed), seed, &i, &length(c), c, &length(d), d, COMPOSITE]);
+        }
+        messages.to_scalars()
     }
 
     /// The challenge over `M, Z, t2, t3`, as both sides compute it.
@@ -156,7 +168,7 @@ impl Statement<'_> {
 fn vartime_sum(batches: &[Batch], weights: &[Scalar]) -> Element {
     let runs = rayon::current_num_threads().max(1);
     let run_batches = batches.len().div_ceil(runs).max(1);
-    let run_rows = run_batches * crate::chunks::CHUNK_ROWS;
+    let run_rows = run_batches * CHUNK_ROWS;
     batches
         .par_chunks(run_batches)
         .zip(weights.par_chunks(run_rows))

@@ -31,8 +31,15 @@ impl Cut {
         self.bytes
     }
 
+    /// Write the fingerprints of `outputs` into `places`, which has [`Cut::bytes`] bytes for each.
+    pub(crate) fn apply_each(self, outputs: &[[u8; OUTPUT_BYTES]], places: &mut [u8]) {
+        for (output, place) in outputs.iter().zip(places.chunks_mut(self.bytes)) {
+            self.apply(output, place);
+        }
+    }
+
     /// Write the fingerprint of `output` into `place`, which has [`Cut::bytes`] bytes.
-    pub(crate) fn apply(self, output: &[u8; OUTPUT_BYTES], place: &mut [u8]) {
+    fn apply(self, output: &[u8; OUTPUT_BYTES], place: &mut [u8]) {
         place.copy_from_slice(&output[..self.bytes]);
         if let Some(last) = place.last_mut() {
             *last &= self.last_mask;

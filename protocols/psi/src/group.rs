@@ -7,8 +7,13 @@
 //! keys and proofs. What an encoding is, and which ones are refused, is the same for all backends.
 
 mod dalek;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod simd;
 
 use curve25519_dalek::Scalar;
+
+#[cfg(target_arch = "x86_64")]
+use crate::backend;
 
 pub(crate) use dalek::Element;
 
@@ -22,12 +27,22 @@ pub type Encoding = [u8; ELEMENT_BYTES];
 pub(crate) const IDENTITY: Encoding = [0; ELEMENT_BYTES];
 
 /// A run of elements in the form that the chosen backend computes on; zeroized when dropped.
-pub(crate) struct Batch(dalek::Batch);
+pub(crate) struct Batch(Form);
+
+enum Form {
+    Dalek(dalek::Batch),
+    #[cfg(target_arch = "x86_64")]
+    Simd(simd::Batch),
+}
 
 impl Batch {
     /// Map each 64 uniform bytes to an element (RFC 9496 section 4.3.4).
     pub(crate) fn one_way_map(uniform: &[[u8; 64]]) -> Self {
-        Self(dalek::Batch::one_way_map(uniform))
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = backend::ifma() {
+            return Self(Form::Simd(simd::Batch::one_way_map(ifma, uniform)));
+        }
+        Self(Form::Dalek(dalek::Batch::one_way_map(uniform)))
     }
 
     /// Decode a run of elements (RFC 9496 section 4.3.1, RFC 9497 `DeserializeElement`).
@@ -35,33 +50,76 @@ impl Batch {
     /// # Errors
     /// The first row that is the identity or not canonical.
     pub(crate) fn decode(encodings: &[Encoding]) -> Result<Self, usize> {
-        dalek::Batch::decode(encodings).map(Self)
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = backend::ifma() {
+            return simd::Batch::decode(ifma, encodings).map(Form::Simd).map(Self);
+        }
+        dalek::Batch::decode(encodings).map(Form::Dalek).map(Self)
+    }
+
+    /// The number of elements.
+    fn rows(&self) -> usize {
+        match &self.0 {
+            Form::Dalek(batch) => batch.rows(),
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => batch.rows(),
+        }
     }
 
     /// The first row that is the identity.
     pub(crate) fn first_identity(&self) -> Option<usize> {
-        self.0.first_identity()
+        match &self.0 {
+            Form::Dalek(batch) => batch.first_identity(),
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => batch.first_identity(),
+        }
     }
 
     /// Encode `scalar` times each element; constant-time.
     ///
     /// `out` has a place for each element.
     pub(crate) fn multiply(&self, scalar: &Scalar, out: &mut [Encoding]) {
-        self.0.multiply(scalar, out);
+        match &self.0 {
+            Form::Dalek(batch) => batch.multiply(scalar, out),
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => batch.multiply(scalar, out),
+        }
     }
 
     /// Encode each element times its own scalar; constant-time.
     ///
     /// `scalars` and `out` have a place for each element.
     pub(crate) fn multiply_each(&self, scalars: &[Scalar], out: &mut [Encoding]) {
-        self.0.multiply_each(scalars, out);
+        match &self.0 {
+            Form::Dalek(batch) => batch.multiply_each(scalars, out),
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => batch.multiply_each(scalars, out),
+        }
     }
 }
 
 /// The sum of each element times its weight, over the elements of `batches` in order; in variable
 /// time, so for public elements and public weights.
+///
+/// `weights` has one for each element.
 pub(crate) fn vartime_weighted_sum(batches: &[Batch], weights: &[Scalar]) -> Element {
-    dalek::vartime_weighted_sum(batches.iter().map(|batch| &batch.0), weights)
+    let mut rest = weights;
+    let mut portable = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    let mut simd = Vec::new();
+    for batch in batches {
+        let (here, next) = rest.split_at(batch.rows());
+        rest = next;
+        match &batch.0 {
+            Form::Dalek(batch) => portable.push((batch, here)),
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => simd.push((batch, here)),
+        }
+    }
+    let sum = dalek::vartime_weighted_sum(&portable);
+    #[cfg(target_arch = "x86_64")]
+    let sum = sum.plus(&simd::vartime_weighted_sum(&simd));
+    sum
 }
 
 /// Map 64 uniform bytes to an element and encode it (RFC 9496 section 4.3.4).

@@ -12,6 +12,8 @@
 //! No input makes this crate panic: what a caller or a peer can get wrong is an [`Error`], which
 //! names a row and never a value.
 
+#[doc(hidden)]
+pub mod backend;
 mod blinds;
 mod chunks;
 mod dleq;
@@ -27,6 +29,7 @@ pub mod oprf;
 mod rows;
 mod secret;
 pub mod seed;
+mod sha512;
 pub mod sorted;
 mod suite;
 pub mod voprf;

@@ -10,7 +10,7 @@ use crate::fingerprint::{Cut, MAX_BITS};
 use crate::group::{Batch, IDENTITY};
 use crate::hash_to_curve::Expander;
 use crate::secret::SecretScalar;
-use crate::suite::{OPRF, output_hash};
+use crate::suite::{OPRF, output_hashes};
 use crate::{Encoding, Error, Rows, frame};
 
 /// A server's secret key in mode 0x00.
@@ -115,9 +115,7 @@ pub(crate) fn evaluate<R: Rows + ?Sized>(
         // issuedElement = G.SerializeElement(evaluatedElement)
         let mut issued = Zeroizing::new(vec![IDENTITY; rows.len()]);
         input_elements.multiply(key.expose(), &mut issued);
-        for ((row, element), place) in rows.zip(&*issued).zip(out.chunks_mut(cut.bytes())) {
-            cut.apply(&output_hash(inputs.value(row), element), place);
-        }
+        cut.apply_each(&output_hashes(inputs, rows, &issued), out);
         Ok(())
     })?;
     Ok(outputs)
@@ -142,9 +140,7 @@ pub(crate) fn unblind<R: Rows + ?Sized>(
         let mut unblinded = Zeroizing::new(vec![IDENTITY; rows.len()]);
         let inverses = blinds.inverses(rows.clone())?;
         evaluated[rows.start / CHUNK_ROWS].multiply_each(&inverses, &mut unblinded);
-        for ((row, element), place) in rows.zip(&*unblinded).zip(out.chunks_mut(cut.bytes())) {
-            cut.apply(&output_hash(inputs.value(row), element), place);
-        }
+        cut.apply_each(&output_hashes(inputs, rows, &unblinded), out);
         Ok(())
     })?;
     Ok(outputs)

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use curve25519_dalek::Scalar;
-use hmac::{Hmac, KeyInit, Mac};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::chunks::CHUNK_ROWS;
 use crate::ecdh::EcdhScalar;
 use crate::secret::{SecretScalar, fill_random};
+use crate::sha512::{BLOCK_BYTES, DIGEST_BYTES, Digest, Messages, Prefix};
 use crate::{Error, merkle};
 
 /// Bytes of a seed.
@@ -25,7 +26,9 @@ const ECDH_SCALAR: &[u8] = b"psishare/ecdh-scalar/v1";
 const OPENING: &[u8] = b"psishare/opening/v1";
 const ORDER_KEY_BYTES: usize = 16;
 
-const SHA512_BLOCK_BYTES: usize = 128;
+// RFC 2104 section 2.
+const INNER_PAD: u8 = 0x36;
+const OUTER_PAD: u8 = 0x5c;
 
 /// The 32 secret bytes that blinds, order and scalar of one exchange are derived from.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -73,9 +76,14 @@ impl Seed {
         let derivation = Derivation::new(self, ORDER, pass);
         // Sorting branches on the keys. They are images of a keyed one-way function that serve
         // nothing else, and their order is what is about to be sent.
-        let mut keyed: Zeroizing<Vec<([u8; ORDER_KEY_BYTES], u64)>> = Zeroizing::new(
-            (0..n_rows).into_par_iter().map(|index| (derivation.order_key(index), index)).collect(),
-        );
+        let mut keyed: Zeroizing<Vec<_>> =
+            Zeroizing::new((0..n_rows).map(|index| ([0; ORDER_KEY_BYTES], index)).collect());
+        keyed.par_chunks_mut(CHUNK_ROWS).for_each(|rows| {
+            let macs = derivation.at_indices(rows.iter().map(|&(_, index)| index));
+            for ((key, _), mac) in rows.iter_mut().zip(macs.iter()) {
+                key.copy_from_slice(&mac[..ORDER_KEY_BYTES]);
+            }
+        });
         keyed.par_sort_unstable();
         Ok(keyed.iter().map(|&(_, index)| index).collect())
     }
@@ -85,8 +93,8 @@ impl Seed {
     /// # Errors
     /// `BlindIsZero` where it is zero.
     pub fn ecdh_scalar(&self, pass: u8) -> Result<EcdhScalar, Error> {
-        let wide = Derivation::new(self, ECDH_SCALAR, pass).finish();
-        SecretScalar::new(Scalar::from_bytes_mod_order_wide(&wide))
+        let wide = Derivation::new(self, ECDH_SCALAR, pass).macs(&[[]]);
+        SecretScalar::new(Scalar::from_bytes_mod_order_wide(&wide[0]))
             .map(EcdhScalar::new)
             .ok_or(Error::BlindIsZero { row: 0 })
     }
@@ -102,44 +110,65 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// HMAC-SHA-512(seed, label || u8 pass || …), keyed once and continued for each index.
-struct Derivation(Hmac<Sha512>);
+/// HMAC-SHA-512(seed, label || u8 pass || …) (RFC 2104), keyed once for many endings.
+struct Derivation {
+    inner: Prefix,
+    outer: Prefix,
+    message: Vec<u8>,
+}
 
 impl Derivation {
     fn new(seed: &Seed, label: &[u8], pass: u8) -> Self {
-        // HMAC pads a key shorter than a block with zeros (RFC 2104). Doing so here leaves no case in
-        // which it could refuse the key.
-        let mut block = Zeroizing::new([0; SHA512_BLOCK_BYTES]);
-        block[..SEED_BYTES].copy_from_slice(&seed.0);
-        let mut mac = <Hmac<Sha512> as KeyInit>::new((&*block).into());
-        mac.update(label);
-        mac.update(&[pass]);
-        Self(mac)
+        // A key shorter than a block is padded with zeros.
+        let padded = |pad: u8| {
+            let mut block = Zeroizing::new([pad; BLOCK_BYTES]);
+            for (place, byte) in block.iter_mut().zip(seed.0) {
+                *place ^= byte;
+            }
+            Prefix::block(&block)
+        };
+        Self {
+            inner: padded(INNER_PAD),
+            outer: padded(OUTER_PAD),
+            message: [label, &[pass]].concat(),
+        }
     }
 
-    fn finish(self) -> Zeroizing<[u8; 64]> {
-        Zeroizing::new(self.0.finalize().into_bytes().into())
+    /// The codes for each of these endings of the message.
+    fn macs<const N: usize>(&self, endings: &[[u8; N]]) -> Zeroizing<Vec<Digest>> {
+        // HMAC(K, m) = H((K ^ opad) || H((K ^ ipad) || m))
+        let lengths = endings.iter().map(|ending| self.message.len() + ending.len());
+        let mut inner = Messages::new(&self.inner, lengths);
+        for (row, ending) in endings.iter().enumerate() {
+            inner.write(row, [self.message.as_slice(), ending]);
+        }
+        let mut outer = Messages::new(&self.outer, endings.iter().map(|_| DIGEST_BYTES));
+        for (row, digest) in inner.digests().iter().enumerate() {
+            outer.write(row, [digest.as_slice()]);
+        }
+        outer.digests()
     }
 
-    fn at(&self, index: u64) -> Zeroizing<[u8; 64]> {
-        let mut mac = self.0.clone();
-        mac.update(&index.to_be_bytes());
-        Self(mac).finish()
-    }
-
-    fn order_key(&self, index: u64) -> [u8; ORDER_KEY_BYTES] {
-        let mut key = [0; ORDER_KEY_BYTES];
-        key.copy_from_slice(&self.at(index)[..ORDER_KEY_BYTES]);
-        key
+    fn at_indices(&self, indices: impl Iterator<Item = u64>) -> Zeroizing<Vec<Digest>> {
+        self.macs(&indices.map(u64::to_be_bytes).collect::<Vec<_>>())
     }
 }
 
-/// Derives the blind of each value of one pass.
+/// Derives the blinds of one pass.
 pub(crate) struct BlindDerivation(Derivation);
 
 impl BlindDerivation {
-    /// The blind of the value with this index; `None` where it is zero.
-    pub(crate) fn blind(&self, index: u64) -> Option<SecretScalar> {
-        SecretScalar::new(Scalar::from_bytes_mod_order_wide(&self.0.at(index)))
+    /// The blinds of the values with these indices.
+    ///
+    /// # Errors
+    /// `BlindIsZero`, with the position among `indices`.
+    pub(crate) fn blinds(&self, indices: &[u64]) -> Result<Zeroizing<Vec<Scalar>>, Error> {
+        let mut blinds = Zeroizing::new(Vec::with_capacity(indices.len()));
+        for wide in self.0.at_indices(indices.iter().copied()).iter() {
+            blinds.push(Scalar::from_bytes_mod_order_wide(wide));
+        }
+        // Whether a blind is zero may show: it decides between working and failing.
+        let zero = blinds.iter().position(|blind| *blind == Scalar::ZERO);
+        zero.map_or(Ok(blinds), |row| Err(Error::BlindIsZero { row }))
     }
 }

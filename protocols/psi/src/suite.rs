@@ -1,15 +1,19 @@
 //! The suite ristretto255-SHA512 of RFC 9497 section 4.1 and its modes' domain tags.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
-use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
 use crate::hash_to_curve::Expander;
 use crate::secret::SecretScalar;
-use crate::{Encoding, Error};
+use crate::sha512::{Digest, Messages, Prefix};
+use crate::{ELEMENT_BYTES, Encoding, Error, Rows};
 
 pub use crate::hash_to_curve::MAX_VALUE_BYTES;
+
+/// Bytes of a length before what it counts.
+pub(crate) const LENGTH_BYTES: usize = 2;
 
 /// Bytes of a PRF output, `Nh`.
 pub const OUTPUT_BYTES: usize = 64;
@@ -74,26 +78,31 @@ impl Mode {
     }
 }
 
-/// The last step of `Finalize` and `Evaluate` (sections 3.3.1 and 3.3.2).
+/// The last step of `Finalize` and `Evaluate` (sections 3.3.1 and 3.3.2), for some rows of `inputs`
+/// and their elements.
 ///
-/// `input` is at most [`MAX_VALUE_BYTES`] long, which hashing it to the group has already checked.
-pub(crate) fn output_hash(input: &[u8], element: &Encoding) -> Zeroizing<[u8; OUTPUT_BYTES]> {
+/// Inputs are at most [`MAX_VALUE_BYTES`] long, which hashing them to the group has already checked.
+pub(crate) fn output_hashes<R: Rows + ?Sized>(
+    inputs: &R,
+    rows: Range<usize>,
+    elements: &[Encoding],
+) -> Zeroizing<Vec<Digest>> {
     // hashInput = I2OSP(len(input), 2) || input ||
     //             I2OSP(len(issuedElement), 2) || issuedElement || "Finalize"
     // return Hash(hashInput)
-    Zeroizing::new(
-        Sha512::new_with_prefix(length(input))
-            .chain_update(input)
-            .chain_update(length(element))
-            .chain_update(element)
-            .chain_update(FINALIZE)
-            .finalize()
-            .into(),
-    )
+    let empty = Prefix::empty();
+    let fixed = 2 * LENGTH_BYTES + ELEMENT_BYTES + FINALIZE.len();
+    let lengths = rows.clone().map(|index| inputs.value(index).len() + fixed);
+    let mut messages = Messages::new(&empty, lengths);
+    for ((row, index), element) in rows.enumerate().zip(elements) {
+        let input = inputs.value(index);
+        messages.write(row, [&length(input)[..], input, &length(element), element, FINALIZE]);
+    }
+    messages.digests()
 }
 
 /// `I2OSP(len(bytes), 2)`, of bytes whose length is known to fit.
-pub(crate) fn length(bytes: &[u8]) -> [u8; 2] {
+pub(crate) fn length(bytes: &[u8]) -> [u8; LENGTH_BYTES] {
     debug_assert!(bytes.len() <= MAX_VALUE_BYTES);
     u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes()
 }

@@ -24,6 +24,10 @@ impl Batch {
         Ok(Self(points))
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn first_identity(&self) -> Option<usize> {
         self.0.iter().position(IsIdentity::is_identity)
     }
@@ -51,12 +55,10 @@ fn encode_doubles(points: impl Iterator<Item = RistrettoPoint>, out: &mut [Encod
     }
 }
 
-pub(super) fn vartime_weighted_sum<'a>(
-    batches: impl Iterator<Item = &'a Batch>,
-    weights: &[Scalar],
-) -> Element {
+pub(super) fn vartime_weighted_sum(terms: &[(&Batch, &[Scalar])]) -> Element {
     // Collected, because dalek wants to know beforehand that there are as many of both.
-    let points: Vec<_> = batches.flat_map(|batch| batch.0.iter()).collect();
+    let points: Vec<_> = terms.iter().flat_map(|(batch, _)| batch.0.iter()).collect();
+    let weights: Vec<_> = terms.iter().flat_map(|(_, weights)| weights.iter()).collect();
     Element(RistrettoPoint::vartime_multiscalar_mul(weights, points))
 }
 
