@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from psishare.audit.entry import LogCreated, PeerAdded, PeerRemoved
 from psishare.audit.log import Log
@@ -251,7 +252,10 @@ class Party:
     def connect(
         self, platform: str, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> Session:
-        """Connect to a pinned platform.
+        """Return a session with a pinned platform.
+
+        The connection is made when the session first needs it: only once this side's list and result
+        file have been found to be in order.
 
         Args:
             platform: its party id.
@@ -259,20 +263,22 @@ class Party:
             timeout_s: seconds for the connection and for each call.
 
         Raises:
-            ConfigError: it is not pinned.
-            PeerError: it cannot be reached, or is not who its card says.
+            ConfigError: it is not pinned, or this is no authority's home.
         """
         require_role(self.home, "authority")
         peer = self.peers.get(platform)
-        channel = GrpcChannel.connect(
-            address,
-            identity=tls_identity(self.home),
-            pinned=peer.card.certificates(),
-            server_name=tls_name(peer.id),
-            peer=peer.id,
-            timeout_s=timeout_s,
-        )
-        return Session(self, channel)
+
+        def dial() -> Channel:
+            return GrpcChannel.connect(
+                address,
+                identity=tls_identity(self.home),
+                pinned=peer.card.certificates(),
+                server_name=tls_name(peer.id),
+                peer=peer.id,
+                timeout_s=timeout_s,
+            )
+
+        return Session(self, peer, dial)
 
     def encode(
         self,
@@ -421,17 +427,19 @@ class Party:
 
 
 class Session:
-    """An authority's connection to one platform. Use as a context manager.
+    """An authority's session with one platform. Use as a context manager.
 
     Args:
         party: the authority.
-        channel: to the platform.
+        platform: the platform, as pinned.
+        dial: connects to it.
     """
 
-    def __init__(self, party: Party, channel: Channel) -> None:
+    def __init__(self, party: Party, platform: Peer, dial: Callable[[], Channel]) -> None:
         self._party = party
-        self._channel = channel
-        self._platform = party.peers.get(channel.peer)
+        self._platform = platform
+        self._dial = dial
+        self._channel: Channel | None = None
 
     def match(
         self,
@@ -502,13 +510,17 @@ class Session:
     def _exchange(self, ask: Ask, report: Progress) -> Outcome:
         party = self._party
         rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
+        if self._channel is None:
+            self._channel = self._dial()
         authority = Authority(rooms, self._channel, self._platform, report)
         authority.recover()
         return authority.exchange(ask)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
+        """Close the connection, if there is one."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def __enter__(self) -> Self:
         """Return the session."""
@@ -822,13 +834,13 @@ def _match(
     table: Table, prepared: PreparedList, outcome: Outcome, output: str, seconds: float
 ) -> Match:
     mask = None if output == Output.COUNT else prepared.mask(outcome.matched)
-    matched_rows = mask.true_count if mask is not None and len(mask) else 0
+    matched_rows = None if mask is None else pc.sum(mask).as_py() or 0
     summary = Summary(
         rows=prepared.n_rows,
         rejected=prepared.rejected,
         distinct=len(prepared.distinct),
         matched=len(outcome.matched),
-        matched_rows=None if mask is None else matched_rows,
+        matched_rows=matched_rows,
         platform_rows=outcome.elements,
         seconds=seconds,
     )

@@ -49,11 +49,12 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except _UsageError as error:
         return _misused(error, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        tell("interrupted")
-        return INTERRUPTED
+    except typer.Abort:
+        result = INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a sentence, not a traceback
         return _broken(error, as_json=as_json)
+    if result == INTERRUPTED:
+        tell("interrupted")
     return result if isinstance(result, int) else ExitCode.OK
 
 

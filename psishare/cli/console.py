@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import RenderableType
+
     from psishare.errors import PsishareError
 
-_OUT = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-_GRID = Console(markup=False, highlight=False, emoji=False)
-_ERR_GRID = Console(stderr=True, markup=False, highlight=False, emoji=False)
-_ERR = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+WIDE = 1_000
+"""Columns where nobody watches: a pipe gets lines that are never folded."""
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -34,22 +35,28 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """Print a line on standard output."""
-    _OUT.print(text, style=style)
+    _print(Text(text, style=style or "", no_wrap=True, overflow="ignore"))
 
 
-def tell(text: str, *, style: str | None = None) -> None:
+def tell(text: str) -> None:
     """Print a line on standard error."""
-    _ERR.print(text, style=style)
+    _print(Text(text, no_wrap=True, overflow="ignore"), error=True)
 
 
-def say_fields(fields: Mapping[str, str | None]) -> None:
-    """Print names and values, aligned, on standard output; those without a value are left out."""
-    _GRID.print(_grid(fields))
+def say_fields(fields: Mapping[str, str | None], *, error: bool = False) -> None:
+    """Print names and values, aligned; those without a value are left out.
 
-
-def tell_fields(fields: Mapping[str, str | None]) -> None:
-    """Print names and values, aligned, on standard error; those without a value are left out."""
-    _ERR_GRID.print(_grid(fields))
+    Args:
+        fields: the names and values.
+        error: on standard error.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in fields.items():
+        if value is not None:
+            grid.add_row(name, Text(value))
+    _print(grid, error=error)
 
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -61,8 +68,21 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             header.removeprefix("#"), justify="right" if numeric else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*row)
-    _GRID.print(table)
+        table.add_row(*map(Text, row))
+    _print(table)
+
+
+def _print(what: RenderableType, *, error: bool = False) -> None:
+    stream = sys.stderr if error else sys.stdout
+    console = Console(file=stream, highlight=False)
+    if console.is_terminal:
+        console.print(what, crop=False)
+    else:
+        console.width = WIDE
+        with console.capture() as captured:
+            console.print(what, crop=False)
+        stream.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    stream.flush()
 
 
 def print_error(error: PsishareError, *, as_json: bool) -> None:
@@ -97,16 +117,6 @@ def print_fault(*, message: str, mend: str, reason: str, party: str | None, exit
 def number(value: int) -> str:
     """Return a number as people read it."""
     return f"{value:,}"
-
-
-def _grid(fields: Mapping[str, str | None]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in fields.items():
-        if value is not None:
-            grid.add_row(name, value)
-    return grid
 
 
 def short(hexadecimal: str) -> str:

@@ -12,12 +12,15 @@ from psishare.cli.option import Home, Json, Key, Namespace, Region
 from psishare.cli.progress import shown
 from psishare.errors import ConfigError
 
-ENCODE = "psishare dataset encode customers --home tele --data customers.csv --key phone=number"
+ENCODE = (
+    "psishare dataset encode customers --home tele \\",
+    "    --data customers.csv --key phone=number",
+)
 
-app = new_group("Encode and show a platform's datasets.", ENCODE, "psishare dataset show")
+app = new_group("Encode and show a platform's datasets.", *ENCODE, "psishare dataset show")
 
 
-@app.command(epilog=example(ENCODE))
+@app.command(epilog=example(*ENCODE))
 def encode(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")],
     *,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ PARTIES = {
     AUDITOR: ("auditor", "Oversight board"),
 }
 DATASET = "customers"
+PROGRAM = (sys.executable, "-m", "psishare.cli")
 READY_TIMEOUT_S = 60.0
 MATCH_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 15.0
@@ -62,9 +64,9 @@ def demo(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run one whole exchange on this machine, with made-up phone numbers, and verify it.
+    """Run one whole exchange on this machine, and verify it.
 
-    Ends with exit code 0 only if the result is exactly the true overlap and both logs verify.
+    Platform, authority, issuer, court and auditor, with made-up phone numbers. Ends with exit code 0 only if the result is exactly the true overlap and both logs verify.
     """
     started = time.monotonic()
     with _folder(keep) as folder:
@@ -72,7 +74,7 @@ def demo(
         lists = stage.make_lists(rows)
         stage.make_parties()
         mandate = stage.make_mandate(lists)
-        stage.encode(lists)
+        items = stage.encode(lists)
         result = stage.exchange(lists, mandate)
         verdicts = stage.audit()
         found = _require_true_overlap(result, lists)
@@ -80,7 +82,7 @@ def demo(
         if as_json:
             print_json(_document(lists, found, verdicts, seconds))
         else:
-            _say_learned(lists, found, verdicts)
+            _say_learned(lists, found, items, verdicts)
             say()
             say(
                 f"The {number(len(found))} matching rows are exactly the true overlap."
@@ -112,11 +114,11 @@ class _Stage:
     def make_parties(self) -> None:
         self._step("Five parties, each with keys and a card of its own")
         for party_id, (role, name) in PARTIES.items():
-            home = self.folder / party_id.partition(".")[0]
+            home = self.folder / _home(party_id)
             self.homes[party_id] = psishare.init_party(
                 home, party_id=party_id, role=role, display_name=name
             )
-        self._detail(", ".join(PARTIES))
+        self._detail("a platform, an authority, a prosecutor, a court, an auditor")
         self._pin(PLATFORM, AUTHORITY)
         self._pin(PLATFORM, ISSUER, "issuer")
         self._pin(PLATFORM, VALIDATOR, "validator")
@@ -157,7 +159,7 @@ class _Stage:
         self._detail(f"phone numbers, at most {number(cap)} rows, one exchange, valid for a day")
         return path
 
-    def encode(self, lists: Lists) -> None:
+    def encode(self, lists: Lists) -> int:
         self._step("The platform evaluates its customers under a secret key")
         column = psishare.KeyColumn.parse("phone=number", region=REGION)
         with (
@@ -165,17 +167,19 @@ class _Stage:
             shown(quiet=self.quiet) as report,
         ):
             signed = party.encode(lists.customers, column, name=DATASET, progress=report)
-        self._detail(f"{number(signed.manifest.items)} distinct numbers")
+        items: int = signed.manifest.items
+        self._detail(f"{number(items)} distinct numbers")
+        return items
 
     def exchange(self, lists: Lists, mandate: Path) -> Path:
         self._step("One exchange: two processes, mutual TLS")
         result = self.folder / "matches.csv"
         with self._serving() as address:
             self._run(
-                *("match", "--home", str(self.homes[AUTHORITY].path)),
-                *("--platform", PLATFORM, "--address", address, "--dataset", DATASET),
-                *("--mandate", str(mandate), "--data", str(lists.suspects)),
-                *("--key", "phone=phone", "--region", REGION, "--out", str(result)),
+                ("match", "--home", _home(AUTHORITY)),
+                ("--platform", PLATFORM, "--address", address, "--dataset", DATASET),
+                ("--mandate", mandate.name, "--data", lists.suspects.name),
+                ("--key", "phone=phone", "--region", REGION, "--out", result.name),
             )
         return result
 
@@ -198,13 +202,16 @@ class _Stage:
     @contextlib.contextmanager
     def _serving(self) -> Iterator[str]:
         """Run the platform's process; give its address."""
-        arguments = (
-            *("serve", "--home", str(self.homes[PLATFORM].path)),
-            *("--dataset", DATASET, "--listen", "127.0.0.1:0"),
+        lines = (
+            ("serve", "--home", _home(PLATFORM)),
+            (*("--dataset", DATASET, "--listen", "127.0.0.1:0"),),
         )
-        self._command(arguments)
+        self._command(lines)
         with subprocess.Popen(  # noqa: S603  this very program
-            [*_program(), *arguments, "--json"], stdout=subprocess.PIPE, text=True
+            [*PROGRAM, *chain(*lines), "--json"],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as process:
             try:
                 yield _address(process)
@@ -216,11 +223,12 @@ class _Stage:
             finally:
                 process.kill()
 
-    def _run(self, *arguments: str) -> None:
+    def _run(self, *lines: tuple[str, ...]) -> None:
         """Run the authority's process, its output under the eyes of whoever watches."""
-        self._command(arguments)
+        self._command(lines)
         process = subprocess.run(  # noqa: S603  this very program
-            [*_program(), *arguments],
+            [*PROGRAM, *chain(*lines)],
+            cwd=self.folder,
             stdout=subprocess.DEVNULL if self.quiet else None,
             timeout=MATCH_TIMEOUT_S,
             check=False,
@@ -246,12 +254,11 @@ class _Stage:
         if not self.quiet:
             say(f"   {text}")
 
-    def _command(self, arguments: tuple[str, ...]) -> None:
-        """Show a command as a person would type it, without the folder that nobody chose."""
+    def _command(self, lines: tuple[tuple[str, ...], ...]) -> None:
+        """Show a command as a person would type it."""
         if not self.quiet:
-            shown_as = [each.removeprefix(f"{self.folder}/") for each in arguments]
-            say(f"   $ psishare {shlex.join(shown_as)}", style="cyan")
-            sys.stdout.flush()
+            shown_as = " \\\n       ".join(map(shlex.join, lines))
+            say(f"   $ psishare {shown_as}", style="cyan")
 
 
 @contextlib.contextmanager
@@ -271,8 +278,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _program() -> list[str]:
-    return [sys.executable, "-m", "psishare.cli"]
+def _home(party_id: str) -> str:
+    """Return the name of a party's home within the folder."""
+    return party_id.partition(".")[0]
 
 
 def _address(process: "subprocess.Popen[str]") -> str:
@@ -319,25 +327,26 @@ def _document(
     }
 
 
-def _say_learned(lists: Lists, found: tuple[str, ...], verdicts: list[Verdict]) -> None:
-    asked = verdicts[0].exchanges[0].rows or 0
+def _say_learned(lists: Lists, found: tuple[str, ...], items: int, verdicts: list[Verdict]) -> None:
+    asked = number(verdicts[0].exchanges[0].rows or 0)
+    rows = f"{number(len(found))} of its {number(lists.n_suspects)} rows"
     say()
     say_table(
         ("who", "learned", "did not learn"),
         [
             (
                 AUTHORITY,
-                f"which {number(len(found))} of its {number(lists.n_suspects)} rows are customers",
+                f"which {rows} are of customers; that there are {number(items)} of them",
                 "any other customer",
             ),
             (
                 PLATFORM,
-                f"that {AUTHORITY} asked {number(asked)} numbers, and under which mandate",
+                f"that {AUTHORITY} asked {asked} numbers under this mandate",
                 "which numbers, and which of them matched",
             ),
             (
                 AUDITOR,
-                "who asked whom, when, how much, under which mandate; that both signed",
+                "who asked whom, when, how many, under which mandate; that both signed",
                 "a single number",
             ),
         ],

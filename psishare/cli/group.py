@@ -7,7 +7,8 @@ import typer
 
 def example(*commands: str) -> str:
     """Return the end of a help text: commands as a person would type them, line breaks kept."""
-    title = "Example:" if len(commands) == 1 else "Examples:"
+    n_commands = sum(command.startswith("psishare ") for command in commands)
+    title = "Example:" if n_commands == 1 else "Examples:"
     # The control character tells typer to leave the paragraph's lines as they are.
     return "\b\n" + "\n".join([title, *(f"  {command}" for command in commands)])
 

@@ -21,10 +21,12 @@ from psishare.parties import home as parties
 from psishare.parties.card import parse_card
 from psishare.parties.field import TIME_FORMAT, write_time
 from psishare.parties.peers import Peers
+from psishare.psi.suite import Output, Protocol
 
 DRAFT = (
-    "psishare mandate draft case.mandate --home prosecutor --validator court.example \\",
-    "    --authority police.example --platform tele.example --kind phone \\",
+    "psishare mandate draft case.mandate --home prosecutor \\",
+    "    --validator court.example --authority police.example \\",
+    "    --platform tele.example --kind phone \\",
     "    --max-rows 5000 --not-after 2027-01-31 --jurisdiction DE \\",
     '    --legal-basis "Code of criminal procedure, section 100j" \\',
     '    --purpose "find the accounts of suspects" --case-file case.txt',
@@ -38,8 +40,6 @@ app = new_group(
 )
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The mandate's file.")]
-Output = Literal["matches", "count", "both"]
-Protocol = Literal["oprf", "ecdh", "openmined"]
 ValidatorRole = Literal["judge", "court", "prosecutor", "officer"]
 
 
@@ -72,7 +72,11 @@ def draft(
     ] = None,
     validator: Annotated[str, typer.Option(metavar="ID", help="Who must sign besides the issuer.")],
     validator_role: Annotated[
-        ValidatorRole, typer.Option(help="In what capacity the validator signs.")
+        ValidatorRole,
+        typer.Option(
+            metavar="ROLE",
+            help="judge, court, prosecutor or officer: in what capacity the validator signs.",
+        ),
     ] = "court",
     authority: Annotated[str, typer.Option(metavar="ID", help="Who may ask.")],
     platform: Annotated[str, typer.Option(metavar="ID", help="Who may be asked.")],
@@ -90,11 +94,19 @@ def draft(
     ] = None,
     outputs: Annotated[
         list[Output] | None,
-        typer.Option("--output", help="What may be learnt. Repeatable; matches if absent."),
+        typer.Option(
+            "--output",
+            metavar="matches|count|both",
+            help="What may be learnt. Repeatable; matches if absent.",
+        ),
     ] = None,
     protocols: Annotated[
         list[Protocol] | None,
-        typer.Option("--protocol", help="How. Repeatable; every protocol if absent."),
+        typer.Option(
+            "--protocol",
+            metavar="oprf|ecdh|openmined",
+            help="How. Repeatable; every protocol if absent.",
+        ),
     ] = None,
     max_rows: Annotated[
         int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
@@ -172,8 +184,8 @@ def draft(
         platform=platform,
         kinds=kinds,
         datasets=datasets or (),
-        outputs=outputs or ("matches",),
-        protocols=protocols or ("oprf", "ecdh", "openmined"),
+        outputs=[each.value for each in outputs or [Output.MATCHES]],
+        protocols=[each.value for each in protocols or Protocol],
         max_rows_per_exchange=max_rows,
         max_rows_total=max_rows_total or max_rows * max_exchanges,
         max_exchanges=max_exchanges,

@@ -1,15 +1,16 @@
 """``psishare match``: the authority's side of a paired session."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields, tell_fields
+from psishare.cli.console import number, print_json, say, say_fields
 from psishare.cli.group import example, new_command
 from psishare.cli.option import Home, Json, Key, Namespace, Overwrite, Region
 from psishare.cli.progress import shown
+from psishare.psi.suite import Output, Protocol
 
 STANDARD_OUTPUT = "-"
 
@@ -18,9 +19,10 @@ app = new_command()
 
 @app.command(
     epilog=example(
-        "psishare match --home police --platform tele.example --address tele.example:7447 \\",
-        "    --dataset customers --mandate case.mandate \\",
-        "    --data suspects.csv --key phone=number --out matches.csv",
+        "psishare match --home police --platform tele.example \\",
+        "    --address tele.example:7447 --dataset customers \\",
+        "    --mandate case.mandate --data suspects.csv --key phone=number \\",
+        "    --out matches.csv",
     )
 )
 def match(
@@ -44,15 +46,13 @@ def match(
         ),
     ] = None,
     overwrite: Overwrite = False,
-    protocol: Annotated[
-        Literal["oprf", "ecdh", "openmined"], typer.Option(help="How to compare the lists.")
-    ] = "oprf",
+    protocol: Annotated[Protocol, typer.Option(help="How to compare the lists.")] = Protocol.OPRF,
     output: Annotated[
-        Literal["matches", "count", "both"],
+        Output,
         typer.Option(
             help="What to learn: your matches, their number, or the matches on both sides."
         ),
-    ] = "matches",
+    ] = Output.MATCHES,
     operator: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Who you are, for your records; your login if absent."),
@@ -63,9 +63,9 @@ def match(
     ] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Find out which rows of your list the platform has too, and nothing else of either list.
+    """Find out which of your rows the platform has too.
 
-    The result exists only once both parties have signed the receipt and it is in your log.
+    Neither side learns anything else of the other's list. The result exists only once both parties have signed the receipt and it is in your log.
     """
     _require_out(out, output, as_json=as_json)
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
@@ -89,18 +89,18 @@ def match(
     if as_json:
         print_json(_document(found, out))
     elif out == STANDARD_OUTPUT:
-        tell_fields(_summary(found, out))
-    elif output == "count":
+        say_fields(_summary(found, out), error=True)
+    elif output is Output.COUNT:
         say(str(found.count))
-        tell_fields(_summary(found, out))
+        say_fields(_summary(found, out), error=True)
     else:
         say_fields(_summary(found, out))
 
 
-def _require_out(out: str | None, output: str, *, as_json: bool) -> None:
-    if output == "count" and out is not None:
+def _require_out(out: str | None, output: Output, *, as_json: bool) -> None:
+    if output is Output.COUNT and out is not None:
         raise typer.BadParameter("--output count tells a number and takes no --out")
-    if output != "count" and out is None:
+    if output is not Output.COUNT and out is None:
         raise typer.BadParameter("say with --out where the matching rows go")
     if as_json and out == STANDARD_OUTPUT:
         raise typer.BadParameter("--json and --out - both want standard output")

@@ -17,21 +17,21 @@ from psishare.parties import home as parties
 from psishare.parties.field import write_time
 
 WORDS_A_LINE = 4
+INIT = (
+    "psishare party init --home tele --id tele.example \\",
+    '    --role platform --name "Tele"',
+)
 
 app = new_group(
     "Make this party's home folder, and show or export its card.",
-    'psishare party init --home tele --id tele.example --role platform --name "Tele"',
+    *INIT,
     "psishare party export --home tele tele.card",
 )
 
 Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
 
 
-@app.command(
-    epilog=example(
-        'psishare party init --home tele --id tele.example --role platform --name "Tele"'
-    )
-)
+@app.command(epilog=example(*INIT))
 def init(
     *,
     home: Home,
@@ -66,7 +66,7 @@ def show(*, home: Home, as_json: Json = False) -> None:
 @app.command(
     epilog=example(
         "psishare party export --home tele tele.card",
-        "psishare party export --home tele | mail ...",
+        "psishare party export --home tele - | gpg --clearsign",
     )
 )
 def export(

@@ -1,8 +1,9 @@
 """``psishare peer``: whom this party has pinned, and what it trusts each as."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -17,14 +18,22 @@ from psishare.parties import home as parties
 from psishare.parties.card import Card, parse_card
 from psishare.parties.peers import Peer, Peers
 
-ADD = 'psishare peer add court.card --home tele --trust validator --fingerprint "WORDS"'
+ADD = (
+    "psishare peer add court.card --home tele --trust validator \\",
+    '    --fingerprint "TWELVE WORDS"',
+)
 
-app = new_group("Pin other parties by their cards.", ADD, "psishare peer list --home tele")
-
-Trust = Literal["issuer", "validator"]
+app = new_group("Pin other parties by their cards.", *ADD, "psishare peer list --home tele")
 
 
-@app.command(epilog=example("psishare peer add police.card --home tele", ADD))
+class Trust(StrEnum):
+    """The roles in which a party's signature on a mandate can count."""
+
+    ISSUER = "issuer"
+    VALIDATOR = "validator"
+
+
+@app.command(epilog=example("psishare peer add police.card --home tele", *ADD))
 def add(
     card: Annotated[Path, typer.Argument(metavar="CARD", help="The card file of the other party.")],
     *,
@@ -38,7 +47,10 @@ def add(
     ] = None,
     trust: Annotated[
         list[Trust] | None,
-        typer.Option(help="Let its signature on a mandate count in this role. Repeatable."),
+        typer.Option(
+            metavar="issuer|validator",
+            help="Let its signature on a mandate count in this role. Repeatable.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -50,7 +62,9 @@ def add(
     opened = parties.Home.open(home)
     data = read(card, "the card")
     words = fingerprint or _compared(parse_card(data))
-    peer = psishare.pin_peer(opened, data, fingerprint=words, trusted_as=frozenset(trust or ()))
+    peer = psishare.pin_peer(
+        opened, data, fingerprint=words, trusted_as=frozenset(role.value for role in trust or ())
+    )
     if as_json:
         print_json(_document(peer))
         return
@@ -109,7 +123,13 @@ def _compared(card: Card) -> str:
     tell(f"The card says: {card.id}, {card.role}, {card.display_name}")
     tell("Its fingerprint:")
     tell(spoken(card.fingerprint(), indent="  "))
-    typer.confirm("Did its owner read the same twelve words to you?", abort=True, err=True)
+    if not typer.confirm("Did its owner read the same twelve words to you?", err=True):
+        raise ConfigError(
+            f"the fingerprint of {card.id} was not confirmed",
+            mend="Do not use this card. Reach its owner by a way that you trust and compare again.",
+            reason="fingerprint_mismatch",
+            party=card.id,
+        )
     return card.fingerprint()
 
 

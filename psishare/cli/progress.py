@@ -13,6 +13,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -32,7 +33,8 @@ class _Items(ProgressColumn):
         """Return the column's text."""
         done = f"{task.completed:,.0f}"
         total = f"/{task.total:,.0f}" if task.total else ""
-        rate = f"  {task.speed:,.0f}/s" if task.speed else ""
+        speed = task.finished_speed or task.speed
+        rate = f"  {speed:,.0f}/s" if speed else ""
         return Text(f"{done}{total}{rate}")
 
 
@@ -54,18 +56,24 @@ def shown(*, quiet: bool) -> Iterator[Report | None]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         _Items(),
-        TimeRemainingColumn(compact=True),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         console=Console(stderr=True),
     )
-    tasks = {}
+    tasks: dict[str, TaskID] = {}
 
     def report(step: str, done: int, total: int) -> None:
         if step not in tasks:
+            _finish(bars)
             tasks[step] = bars.add_task(step, total=total or None)
         bars.update(tasks[step], completed=done)
 
     with bars:
         yield report
-        for task in bars.tasks:
-            if task.total is None:
-                bars.update(task.id, total=task.completed)
+        _finish(bars)
+
+
+def _finish(bars: Progress) -> None:
+    """End the steps whose length was not known: the next one has begun, or all are over."""
+    for task in bars.tasks:
+        if task.total is None:
+            bars.update(task.id, total=task.completed)

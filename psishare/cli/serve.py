@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import psishare
-from psishare.cli.console import print_json, say, tell
+from psishare.cli.console import number, print_json, say, tell
 from psishare.cli.group import example, new_command
 from psishare.cli.option import Home, Json, Namespace, Region
 from psishare.cli.progress import shown
@@ -71,7 +71,7 @@ def serve(
     ] = 300.0,
     as_json: Json = False,
 ) -> None:
-    """Serve datasets and lists to pinned authorities, until interrupted.
+    """Serve datasets and lists to pinned authorities.
 
     Says in one line where it listens, once it does. SIGINT and SIGTERM end it within seconds:
     exchanges that are still open are aborted, and the log says so.
@@ -123,5 +123,11 @@ def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
         )
         return
     if server.recovered:
-        tell(f"{server.recovered} exchanges of a process that ended are recorded as aborted")
+        tell(_recovered(server.recovered))
     say(f"listening on {server.address}")
+
+
+def _recovered(n_exchanges: int) -> str:
+    if n_exchanges == 1:
+        return "1 exchange of a process that ended is recorded as aborted"
+    return f"{number(n_exchanges)} exchanges of a process that ended are recorded as aborted"

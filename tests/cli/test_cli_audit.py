@@ -1,0 +1,126 @@
+"""``audit verify``: both logs, offline, with public cards alone and nothing native loaded."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cli_stage import AUTHORITY, ISSUER, PLATFORM, Office, psi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCKED = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("psishare._native", "pyarrow", "grpc"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Block())
+from psishare.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    made = Office(tmp_path_factory.mktemp("office"))
+    made.encode()
+    with made.serving() as server:
+        out = made.folder / "out.csv"
+        ran = psi(*made.asking(server.address, made.mandate(), "--out", out, "--json"))
+    assert ran.code == 0
+    return made
+
+
+def test_audit_verify_runs_with_everything_native_blocked(office: Office) -> None:
+    for party in (PLATFORM, AUTHORITY):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", BLOCKED, "audit", "verify"),
+                *(str(office.homes[party].log_path), "--trust", str(office.card(PLATFORM))),
+                *("--trust", str(office.card(AUTHORITY))),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"The log of {party} verifies.\n")
+        assert "closed" in done.stdout
+
+
+def test_the_verdict_in_json_names_every_exchange_and_whom_was_trusted(office: Office) -> None:
+    ours, theirs = office.verify(AUTHORITY).document, office.verify(PLATFORM).document
+    assert (ours["verified"], ours["party"], theirs["party"]) == (True, AUTHORITY, PLATFORM)
+    for verdict, peer in ((ours, PLATFORM), (theirs, AUTHORITY)):
+        [exchange] = verdict["exchanges"]
+        assert (exchange["ending"], exchange["peer"], exchange["rows"]) == ("closed", peer, 3)
+        assert verdict["cosigned"][peer] == verdict["tree_size"]
+        assert sum(verdict["entries"].values()) == verdict["tree_size"]
+        assert verdict["trusted"][PLATFORM] == office.homes[PLATFORM].card.fingerprint()
+    assert ours["exchanges"][0]["exchange_id"] == theirs["exchanges"][0]["exchange_id"]
+
+
+def test_a_changed_log_ends_with_8(office: Office, tmp_path: Path) -> None:
+    copy = tmp_path / "log"
+    shutil.copytree(office.homes[PLATFORM].log_path, copy)
+    for bundle in (path for path in copy.glob("tile/entries/**/*") if path.is_file()):
+        bundle.write_bytes(bundle.read_bytes().replace(b"closed", b"opened"))
+    ran = psi(
+        *("audit", "verify", copy, "--trust", office.card(PLATFORM)),
+        *("--trust", office.card(AUTHORITY), "--json"),
+    )
+    assert (ran.code, ran.document["error"]["exit_code"]) == (8, 8)
+
+
+def test_a_folder_without_a_log_ends_with_8(office: Office, tmp_path: Path) -> None:
+    ran = psi("audit", "verify", tmp_path, "--trust", office.card(PLATFORM), "--json")
+    assert (ran.code, ran.reason) == (8, "log_missing")
+
+
+@pytest.mark.parametrize("trusted", [PLATFORM, ISSUER])
+def test_without_the_cards_of_both_parties_it_ends_with_3(office: Office, trusted: str) -> None:
+    ran = psi(
+        *("audit", "verify", office.homes[AUTHORITY].log_path),
+        *("--trust", office.card(trusted), "--json"),
+    )
+    assert (ran.code, ran.reason) == (3, "card_missing")
+
+
+def test_a_card_that_is_not_there_or_not_one_ends_with_3(office: Office, tmp_path: Path) -> None:
+    log = office.homes[AUTHORITY].log_path
+    ran = psi("audit", "verify", log, "--trust", tmp_path / "none", "--json")
+    assert (ran.code, ran.reason) == (3, "card_missing")
+    ran = psi("audit", "verify", log, "--trust", office.suspects, "--json")
+    assert (ran.code, ran.reason) == (3, "card_malformed")
+
+
+def test_two_different_cards_of_one_party_end_with_3(office: Office, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    psi("party", "init", "--home", other, "--id", PLATFORM, "--role", "platform", "--name", "N")
+    psi("party", "export", tmp_path / "other.card", "--home", other)
+    ran = psi(
+        *("audit", "verify", office.homes[PLATFORM].log_path, "--json"),
+        *("--trust", office.card(PLATFORM), "--trust", tmp_path / "other.card"),
+    )
+    assert (ran.code, ran.reason) == (3, "card_changed")
+
+
+def test_the_keys_of_the_wrong_party_of_that_name_do_not_verify(
+    office: Office, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    psi("party", "init", "--home", other, "--id", PLATFORM, "--role", "platform", "--name", "N")
+    psi("party", "export", tmp_path / "other.card", "--home", other)
+    ran = psi(
+        *("audit", "verify", office.homes[PLATFORM].log_path, "--json"),
+        *("--trust", tmp_path / "other.card", "--trust", office.card(AUTHORITY)),
+    )
+    assert ran.code == 8

@@ -1,0 +1,277 @@
+"""Paired sessions: ``serve`` and ``match`` as two processes over TLS on loopback."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cli_stage import (
+    AUTHORITY,
+    CUSTOMERS,
+    MATCHING,
+    PLATFORM,
+    SUSPECTS,
+    Office,
+    Ran,
+    Server,
+    psi,
+    psi_process,
+)
+
+from psishare.exchange.authority import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STOP_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    made = Office(tmp_path_factory.mktemp("office"))
+    made.encode()
+    return made
+
+
+@pytest.fixture(scope="module")
+def mandate(office: Office) -> Path:
+    return office.mandate()
+
+
+def rows(path: Path) -> list[int]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [int(row["row"]) for row in csv.DictReader(file)]
+
+
+def ended(office: Office, party: str, exchange_id: str) -> tuple[str, str | None]:
+    """Return how an exchange ended, as a party's verified log tells."""
+    found = office.verify(party).document["exchanges"]
+    [one] = [each for each in found if each["exchange_id"] == exchange_id]
+    return one["ending"], one["reason"]
+
+
+def newest(office: Office, party: str) -> dict[str, Any]:
+    listed = psi("exchange", "list", "--home", office.home(party), "--json").document["exchanges"]
+    newest: dict[str, Any] = max(listed, key=lambda each: each["updated"])
+    return newest
+
+
+def require_no_identifier(*texts: str) -> None:
+    digits = {"".join(filter(str.isdigit, number))[-7:] for number in [*CUSTOMERS, *SUSPECTS]}
+    assert not [part for part in digits if part and any(part in text for text in texts)]
+
+
+def test_a_session_with_oprf_finds_the_matching_rows(
+    office: Office, mandate: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    with office.serving() as server:
+        ran = psi_process(*office.asking(server.address, mandate, "--out", out, "--json"))
+        served = server.end(signal.SIGTERM)
+    assert (ran.code, ran.err) == (0, "")
+    assert rows(out) == MATCHING
+    told = ran.document
+    assert (told["rows"], told["distinct"], told["asked"]) == (5, 3, 3)
+    assert (told["matched"], told["matched_rows"], told["platform_rows"]) == (2, 3, 5)
+    assert told["rejected"] == {"letters": 1}
+    assert told["first_rejects"] == [{"row": 2, "reason": "letters"}]
+    assert (served.code, served.out, served.err) == (0, "", "")
+    for party in (PLATFORM, AUTHORITY):
+        assert ended(office, party, told["exchange_id"]) == ("closed", None)
+    require_no_identifier(ran.out, served.out, served.err)
+
+
+def test_a_session_tells_people_its_figures_and_stays_silent_in_a_pipe(
+    office: Office, mandate: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    with office.serving() as server:
+        ran = psi_process(*office.asking(server.address, mandate, "--out", out))
+    assert (ran.code, ran.err) == (0, "")
+    told = dict(line.split(None, 1) for line in ran.out.splitlines() if "matched rows" not in line)
+    assert (told["rows"], told["distinct"], told["matched"]) == ("5", "3", "2")
+    assert told["rejected"] == "1: letters 1; first at rows 2 (from 0)"
+    assert told["receipt"] == "signed by both parties"
+    assert out.stat().st_mode & 0o777 == 0o600
+    require_no_identifier(ran.out)
+
+
+def test_count_prints_the_number_alone_on_standard_output(office: Office, mandate: Path) -> None:
+    listed = ("--data", office.customers, "--key", "phone=number", "--name", "customers")
+    with office.serving(*listed) as server:
+        ran = psi(
+            *office.asking(server.address, mandate, "--protocol", "ecdh", "--output", "count")
+        )
+    assert (ran.code, ran.out) == (0, "2\n")
+    assert "signed by both parties" in ran.err
+
+
+def test_with_output_both_each_side_has_its_own_rows(
+    office: Office, mandate: Path, tmp_path: Path
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours.csv"
+    listed = ("--data", office.customers, "--key", "phone=number", "--name", "customers")
+    with office.serving(*listed, "--out", theirs) as server:
+        ran = psi(
+            *office.asking(server.address, mandate, "--protocol", "ecdh", "--output", "both"),
+            *("--out", ours, "--json"),
+        )
+    assert ran.code == 0, ran.out
+    assert rows(ours) == MATCHING
+    assert rows(theirs / f"{ran.document['exchange_id']}.csv") == [1, 3]
+
+
+def test_rows_go_to_standard_output_and_figures_elsewhere(office: Office, mandate: Path) -> None:
+    with office.serving() as server:
+        ran = psi_process(*office.asking(server.address, mandate, "--out", "-"))
+    assert [line.split(",")[0] for line in ran.out.splitlines()] == ["row", "1", "4", "5"]
+    assert "signed by both parties" in ran.err
+
+
+def test_both_sides_show_the_exchange_with_good_signatures(
+    office: Office, mandate: Path, tmp_path: Path
+) -> None:
+    with office.serving() as server:
+        ran = psi(*office.asking(server.address, mandate, "--out", tmp_path / "out.csv", "--json"))
+    exchange_id = ran.document["exchange_id"]
+    for party, peer in ((PLATFORM, AUTHORITY), (AUTHORITY, PLATFORM)):
+        home = ("--home", office.home(party))
+        shown = psi("exchange", "show", exchange_id[:20], *home, "--json").document
+        assert (shown["exchange_id"], shown["state"]) == (exchange_id, "closed")
+        assert (shown["peer"], shown["rows"]) == (peer, 3)
+        assert shown["signatures"] == {AUTHORITY: "good", PLATFORM: "good"}
+        assert shown["receipt"]["requests"]["rows"] == 3
+        text = psi("exchange", "show", exchange_id, *home)
+        assert shown["receipt"]["answers"]["transcript"] in text.out
+        assert exchange_id[:12] in psi("exchange", "list", *home).out
+
+
+@pytest.mark.parametrize("beginning", ["", "zz"])
+def test_an_exchange_that_cannot_be_told_is_not_shown(office: Office, beginning: str) -> None:
+    ran = psi("exchange", "show", beginning, "--home", office.home(AUTHORITY), "--json")
+    assert (ran.code, ran.reason) == (4, "exchange_not_found")
+
+
+def test_a_refusal_ends_with_5_is_logged_on_both_sides_and_leaves_no_result(
+    office: Office, tmp_path: Path
+) -> None:
+    expired = office.mandate("old.mandate", not_after=datetime.now(UTC) - timedelta(hours=1))
+    listed = ("--data", office.customers, "--key", "phone=number", "--name", "customers")
+    with office.serving(*listed) as server:
+        ran = psi(
+            *office.asking(server.address, expired, "--out", tmp_path / "out.csv"),
+            *("--protocol", "ecdh", "--json"),
+        )
+    assert (ran.code, ran.reason) == (5, "mandate_expired")
+    assert ran.document["error"]["party"] == PLATFORM
+    assert list(tmp_path.iterdir()) == []
+    exchange_id = newest(office, AUTHORITY)["exchange_id"]
+    for party in (PLATFORM, AUTHORITY):
+        assert ended(office, party, exchange_id) == ("refused", "mandate_expired")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_serve_stops_within_seconds_with_exit_code_0(office: Office, signum: int) -> None:
+    with office.serving() as server:
+        begun = time.monotonic()
+        ran = server.end(signum)
+        assert time.monotonic() - begun < STOP_S
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_serve_says_in_one_line_where_it_listens(office: Office) -> None:
+    with office.serving() as server:
+        assert server.address.startswith("127.0.0.1:")
+        assert server.ready["datasets"] == ["customers"]
+        assert server.ready["recovered"] == 0
+
+
+def interrupted(
+    office: Office, mandate: Path, server: Server, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> Ran:
+    """Match, and let the platform's process be killed once the exchange is open."""
+    drive = Authority._drive  # type: ignore[attr-defined]
+
+    def killing(self: Authority, *arguments: Any) -> Any:
+        server.process.kill()
+        server.process.wait(20)
+        return drive(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Authority, "_drive", killing)
+        return psi(
+            *office.asking(server.address, mandate, "--out", out, "--timeout", "3", "--json")
+        )
+
+
+def test_a_killed_serve_leaves_a_log_that_verifies_and_the_next_start_records_it(
+    office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office.serving() as server:
+        ran = interrupted(office, mandate, server, tmp_path / "out.csv", monkeypatch)
+    assert (ran.code, ran.document["error"]["party"]) == (6, PLATFORM)
+    assert list(tmp_path.iterdir()) == []
+    exchange_id = newest(office, AUTHORITY)["exchange_id"]
+    assert ended(office, AUTHORITY, exchange_id)[0] == "aborted"
+    assert ended(office, PLATFORM, exchange_id) == ("open", None)
+    with office.serving() as server:
+        assert server.ready["recovered"] == 1
+    assert ended(office, PLATFORM, exchange_id) == ("aborted", "interrupted")
+
+
+def test_an_interrupted_match_leaves_no_result_and_an_entry_on_both_sides(
+    office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Authority, "_drive", interrupt)
+    with office.serving() as server:
+        ran = psi(*office.asking(server.address, mandate, "--out", tmp_path / "out.csv"))
+        assert (ran.code, ran.out) == (130, "")
+        server.end(signal.SIGTERM)
+    assert list(tmp_path.iterdir()) == []
+    exchange_id = newest(office, AUTHORITY)["exchange_id"]
+    assert ended(office, AUTHORITY, exchange_id) == ("aborted", "interrupted")
+    assert ended(office, PLATFORM, exchange_id) == ("aborted", "peer_aborted")
+
+
+def test_serve_tells_people_what_it_has_recovered(
+    office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office.serving() as server:
+        interrupted(office, mandate, server, tmp_path / "out.csv", monkeypatch)
+    with office.serving(as_json=False) as server:
+        ran = server.end(signal.SIGTERM)
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "1 exchange of a process that ended is recorded as aborted\n"
+
+
+def test_dataset_show_tells_what_was_encoded(office: Office) -> None:
+    home = ("--home", office.home(PLATFORM))
+    [told] = psi("dataset", "show", "customers", *home, "--json").document["datasets"]
+    assert (told["dataset"], told["kind"], told["epoch"], told["items"]) == (
+        "customers",
+        "phone",
+        1,
+        5,
+    )
+    assert told["manifest_sha256"] in psi("dataset", "show", "customers", *home).out
+    assert "customers" in psi("dataset", "show", *home).out
+    ran = psi("dataset", "show", "strangers", *home, "--json")
+    assert (ran.code, ran.reason) == (3, "dataset_unknown")
+
+
+def test_dataset_encode_makes_the_next_epoch_silently(office: Office, tmp_path: Path) -> None:
+    more = office.table("accounts.csv", "account", ["A 1", "A 2", "A 2", ""])
+    ran = psi_process(
+        *("dataset", "encode", "accounts", "--home", office.home(PLATFORM), "--json"),
+        *("--data", more, "--key", "account=account", "--namespace", "bank/1", "--n-max", "100"),
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert (ran.document["items"], ran.document["namespace"]) == (2, "bank/1")
+    assert (ran.document["epoch"], ran.document["n_max"]) == (1, 100)
