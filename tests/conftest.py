@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
-from stage import Stage
+from stage import CopiedStage, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a stage that was made once, to be copied."""
+    folder = tmp_path_factory.mktemp("homes")
+    Stage(folder).close()
+    return folder
+
+
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    """Return a stage with every party's home."""
-    return Stage(tmp_path)
+def stage(homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """Return a stage with every party's home.
+
+    The disk is not waited for, which no test in one process can tell.
+    """
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    copied = CopiedStage(homes, tmp_path / "stage")
+    yield copied
+    copied.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from psishare.mandates.case_reference import CaseReference
 from psishare.mandates.draft import draft
 from psishare.mandates.envelope import new_envelope, sign_envelope
 from psishare.mandates.policy import Policy
+from psishare.parties.home import Home
 from psishare.parties.peers import Peers
 from psishare.psi import suite
 from psishare.psi.suite import Output
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from psishare.audit.log import Log
     from psishare.mandates.mandate import Mandate
-    from psishare.parties.home import Home
     from psishare.transport.channel import Channel, Responder
 
 PLATFORM, AUTHORITY = "tele.example", "police.example"
@@ -83,6 +84,11 @@ class Stage:
         self.pin(AUTHORITY, PLATFORM)
         self.platform = self.side(PLATFORM)
         self.authority = self.side(AUTHORITY)
+
+    def close(self) -> None:
+        """Free what both sides hold."""
+        for side in (self.platform, self.authority):
+            side.register.close()
 
     def pin(self, at: str, whom: str, *trusted_as: str) -> None:
         """Let one party pin another, as two people would after reading words to each other."""
@@ -216,3 +222,20 @@ class Stage:
 
         log = self.side(name).log
         return [parse_entry(data).type for data in log.entries(0, log.size)]
+
+
+class CopiedStage(Stage):
+    """A stage whose homes are copies of homes that were made once.
+
+    Args:
+        template: the folder of a stage.
+        path: an empty folder.
+    """
+
+    def __init__(self, template: Path, path: Path) -> None:
+        names = [folder.name for folder in template.iterdir()]
+        for name in names:
+            shutil.copytree(template / name, path / name)
+        self.homes = {name: Home.open(path / name) for name in names}
+        self.platform = self.side(PLATFORM)
+        self.authority = self.side(AUTHORITY)
