@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from psishare.audit.entry import LogCreated, PeerAdded, PeerRemoved
+from psishare.audit.entry import Entry, LogCreated, PeerAdded, PeerRemoved, parse_entry
 from psishare.audit.log import Log
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
-from psishare.errors import AuditError, ConfigError, InputError
+from psishare.errors import AuditError, ConfigError, InputError, PsishareError
 from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
 from psishare.exchange.document import now, write_time
@@ -377,6 +377,7 @@ class Party:
         out: Path | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         progress: Progress | None = None,
+        logged: Callable[[Entry], None] | None = None,
     ) -> Server:
         """Serve encoded datasets and lists until the server is stopped.
 
@@ -387,6 +388,7 @@ class Party:
             out: with output ``both``: the folder for the platform's own matches, a file an exchange.
             idle_timeout_s: how long an exchange may stand still before it is aborted.
             progress: called as lists are read.
+            logged: called with every new entry of the log, soon after it is there.
 
         Raises:
             ConfigError: nothing is to be served, or the address is not usable.
@@ -404,7 +406,14 @@ class Party:
                 reason="nothing_to_serve",
             )
         own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
-        return Server(self, address, offerings, _matches_writer(own, out), idle_timeout_s)
+        return Server(
+            self,
+            address,
+            offerings=offerings,
+            matched=_matches_writer(own, out),
+            idle_timeout_s=idle_timeout_s,
+            logged=logged,
+        )
 
     def _prepare(self, table: Table, key: KeyColumn, report: Progress) -> PreparedList:
         rows = 0
@@ -550,9 +559,11 @@ class Server:
         self,
         party: Party,
         address: str,
+        *,
         offerings: list[Offering],
         matched: Callable[[bytes, str, pa.Array], None] | None,
         idle_timeout_s: float,
+        logged: Callable[[Entry], None] | None,
     ) -> None:
         self.datasets = sorted({offering.name for offering in offerings})
         self._budget = Budget(party.home.state_path)
@@ -575,6 +586,7 @@ class Server:
         )
         self.port = self._server.start()
         self.address = str(Address(Address.parse(address).host, self.port))
+        self._news = None if logged is None else _News(party.log, logged)
         self._stopped = threading.Event()
         self._keeper = threading.Thread(
             target=self._keep_house, name="psishare-keeper", daemon=True
@@ -589,6 +601,8 @@ class Server:
         quiet = self._server.stop()
         self._keeper.join()
         self._platform.stop()
+        if self._news is not None:
+            self._news.tell()
         # A call that is still being worked out holds the budget; its thread ends with the process.
         if quiet:
             self._budget.close()
@@ -608,7 +622,28 @@ class Server:
 
     def _keep_house(self) -> None:
         while not self._stopped.wait(HOUSEKEEPING_S):
-            self._platform.expire()
+            try:
+                self._platform.expire()
+                if self._news is not None:
+                    self._news.tell()
+            except PsishareError as error:
+                # The disk may be full; it is tried again, and calls are refused meanwhile.
+                _logger.warning("%s [%s]", error.message, error.reason)
+
+
+class _News:
+    """Tells of each entry that has come into a log since this was made."""
+
+    def __init__(self, log: Log, told: Callable[[Entry], None]) -> None:
+        self._log = log
+        self._told = told
+        self._size = log.size
+
+    def tell(self) -> None:
+        """Tell of what has come since the last time."""
+        start, self._size = self._size, self._log.size
+        for data in self._log.entries(start, self._size):
+            self._told(parse_entry(data))
 
 
 def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from psishare.cli.console import number, print_json, say, say_fields, say_table, short
+from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Json
 from psishare.errors import ConfigError
@@ -115,7 +115,7 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
     if verdict.exchanges:
         say()
         say_table(
-            ("exchange", "with", "of", "#rows", "ended", "at"),
+            ("exchange", "with", "of", "#rows", "ended", "at (UTC)"),
             [_row(exchange) for exchange in verdict.exchanges],
         )
     say()
@@ -130,5 +130,5 @@ def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:
         exchange.dataset or "",
         "" if exchange.rows is None else number(exchange.rows),
         f"{exchange.ending}{reason}",
-        exchange.time,
+        moment(exchange.time),
     )

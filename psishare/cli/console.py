@@ -61,11 +61,14 @@ def say_fields(fields: Mapping[str, str | None], *, error: bool = False) -> None
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; a header that begins with ``#`` is of a column of numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for header in headers:
         numeric = header.startswith("#")
         table.add_column(
-            header.removeprefix("#"), justify="right" if numeric else "left", overflow="fold"
+            header.removeprefix("#"),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=numeric or header.endswith("(UTC)"),
         )
     for row in rows:
         table.add_row(*map(Text, row))
@@ -122,3 +125,8 @@ def number(value: int) -> str:
 def short(hexadecimal: str) -> str:
     """Return the beginning of an id, enough for a person to tell it from others."""
     return hexadecimal[:12]
+
+
+def moment(time: str) -> str:
+    """Return a document's time as people read it in a table: to the minute, in UTC."""
+    return time[:16].replace("T", " ")

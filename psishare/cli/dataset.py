@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say_fields, say_table
+from psishare.cli.console import moment, number, print_json, say_fields, say_table
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Key, Namespace, Region
 from psishare.cli.progress import shown
@@ -79,7 +79,7 @@ def show(
         _say(found[0])
         return
     say_table(
-        ("dataset", "kind", "namespace", "#epoch", "#items", "#bytes", "created"),
+        ("dataset", "kind", "namespace", "#epoch", "#items", "#bytes", "created (UTC)"),
         [
             (
                 signed.manifest.dataset,
@@ -88,7 +88,7 @@ def show(
                 number(signed.manifest.epoch),
                 number(signed.manifest.items),
                 number(_n_bytes(signed)),
-                signed.manifest.created,
+                moment(signed.manifest.created),
             )
             for signed in found
         ],

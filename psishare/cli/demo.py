@@ -124,7 +124,7 @@ class _Stage:
         self._pin(PLATFORM, VALIDATOR, "validator")
         self._pin(AUTHORITY, PLATFORM)
         fingerprint = self.homes[PLATFORM].card.fingerprint().split("-")
-        self._detail(f"pinned by fingerprints read aloud: {' '.join(fingerprint[:6])} ...")
+        self._detail(f"pinned by fingerprints read aloud: {' '.join(fingerprint[:4])} ...")
 
     def make_mandate(self, lists: Lists) -> Path:
         now = datetime.now(UTC)

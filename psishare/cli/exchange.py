@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields, say_table, short
+from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json
 from psishare.errors import PsishareError, VerificationError
@@ -33,7 +33,7 @@ def list_(*, home: Home, as_json: Json = False) -> None:
         say("No exchange yet.")
         return
     say_table(
-        ("exchange", "with", "of", "#rows", "state", "since"),
+        ("exchange", "with", "of", "#rows", "state", "since (UTC)"),
         [_line(row, _offer(row)) for row in rows],
     )
 
@@ -126,7 +126,7 @@ def _line(row: Row, offer: Offer | None) -> tuple[str, ...]:
         offer.dataset if offer else "",
         number(offer.rows) if offer else "",
         f"{row.state}: {row.reason}" if row.reason else row.state,
-        row.started,
+        moment(row.started),
     )
 
 
@@ -153,11 +153,11 @@ def _say(row: Row, signatures: dict[str, str]) -> None:
             "opened": receipt.opened,
             "closed": receipt.closed,
         }
-        | {f"signature of {signer}": state for signer, state in signatures.items()}
+        | {"signed by": ", ".join(f"{who}: {state}" for who, state in signatures.items())}
     )
     say()
     say_table(
-        ("sequence", "#frames", "#rows", "transcript"),
+        ("sequence", "#frames", "#rows", "transcript (whole with --json)"),
         [
             _totals("requests", receipt.requests),
             _totals("elements", receipt.elements),
@@ -175,4 +175,4 @@ def _asked(offer: Offer | None) -> str | None:
 
 
 def _totals(name: str, totals: SequenceTotals) -> tuple[str, ...]:
-    return name, number(totals.frames), number(totals.rows), totals.transcript
+    return name, number(totals.frames), number(totals.rows), totals.transcript[:32]

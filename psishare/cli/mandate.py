@@ -241,9 +241,7 @@ def show(file: File, *, as_json: Json = False) -> None:
     if as_json:
         print_json(_document(signed))
         return
-    _say(signed.mandate)
-    ids = ", ".join(each[:16] for each in signed.key_ids) or "none"
-    say_fields({"signatures       ": f"{len(signed.key_ids)} of 2, not verified; keys: {ids}"})
+    _say(signed.mandate, f"{len(signed.key_ids)} of 2, not verified here")
 
 
 @app.command(epilog=example("psishare mandate verify case.mandate --home tele"))
@@ -262,7 +260,7 @@ def verify(file: File, *, home: Home, as_json: Json = False) -> None:
             }
         )
         return
-    _say(mandate)
+    _say(mandate, "2 of 2, both good")
     say()
     say(f"Signed by {mandate.issuer} and {mandate.validator}, and valid now.", style="green")
 
@@ -310,7 +308,7 @@ def _document(signed: SignedBy) -> dict[str, Any]:
     }
 
 
-def _say(mandate: Mandate) -> None:
+def _say(mandate: Mandate, signatures: str) -> None:
     total, exchanges = number(mandate.max_rows_total), number(mandate.max_exchanges)
     say_fields(
         {
@@ -333,6 +331,7 @@ def _say(mandate: Mandate) -> None:
             "attachment": mandate.attachment_sha256,
             "retention": _when(mandate.retention_until),
             "court's key": "openings are sealed to it" if mandate.court_sealing_key else None,
+            "signatures": signatures,
         }
     )
 

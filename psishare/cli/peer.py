@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import print_json, say, say_table, tell
+from psishare.cli.console import print_json, say, tell
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json
@@ -81,19 +81,11 @@ def list_(*, home: Home, as_json: Json = False) -> None:
     if not len(peers):
         say("No party is pinned yet; see `psishare peer add`.")
         return
-    say_table(
-        ("id", "role", "trusted as", "pinned", "fingerprint"),
-        [
-            (
-                peer.id,
-                peer.card.role,
-                _trusted(peer),
-                peer.added.partition("T")[0],
-                spoken(peer.card.fingerprint()),
-            )
-            for peer in peers
-        ],
-    )
+    for peer in peers:
+        trusted = _trusted(peer, ", trusted as ")
+        say(peer.id, style="bold")
+        say(f"  {peer.card.role}{trusted}; pinned {peer.added.partition('T')[0]}")
+        say(spoken(peer.card.fingerprint(), indent="  "))
 
 
 @app.command(epilog=example("psishare peer remove police.example --home tele"))

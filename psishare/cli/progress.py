@@ -33,8 +33,8 @@ class _Items(ProgressColumn):
         """Return the column's text."""
         done = f"{task.completed:,.0f}"
         total = f"/{task.total:,.0f}" if task.total else ""
-        speed = task.finished_speed or task.speed
-        rate = f"  {speed:,.0f}/s" if speed else ""
+        seconds = task.finished_time or task.elapsed
+        rate = f"  {task.completed / seconds:,.0f}/s" if seconds else ""
         return Text(f"{done}{total}{rate}")
 
 

@@ -1,6 +1,7 @@
 """``psishare serve``: the platform's side of paired sessions."""
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -9,7 +10,15 @@ from typing import Annotated
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, tell
+from psishare.audit.entry import (
+    DatasetDelivered,
+    Entry,
+    ExchangeAborted,
+    ExchangeClosed,
+    ExchangeOpened,
+    ExchangeRefused,
+)
+from psishare.cli.console import moment, number, print_json, say, short, tell
 from psishare.cli.group import example, new_command
 from psishare.cli.option import Home, Json, Namespace, Region
 from psishare.cli.progress import shown
@@ -93,6 +102,7 @@ def serve(
                 out=out,
                 idle_timeout_s=idle_timeout,
                 progress=report,
+                logged=_tell_logged if _watched(as_json=as_json) else None,
             )
         with server:
             _say_ready(server, as_json=as_json)
@@ -110,6 +120,31 @@ def _lists(
         )
         for file, key, name in zip(data, keys, names, strict=True)
     ]
+
+
+def _watched(*, as_json: bool) -> bool:
+    return sys.stderr.isatty() and not as_json
+
+
+def _tell_logged(entry: Entry) -> None:
+    """Tell whoever watches of what has entered the log."""
+    match entry:
+        case ExchangeOpened():
+            asked = (
+                f"{number(entry.rows)} rows of {entry.kind}, {entry.dataset}, by {entry.protocol}"
+            )
+            text = f"exchange {short(entry.exchange_id)} opened with {entry.peer}: {asked}"
+        case ExchangeClosed():
+            text = f"exchange {short(entry.exchange_id)} closed: the receipt is signed by both"
+        case ExchangeAborted():
+            text = f"exchange {short(entry.exchange_id)} aborted: {entry.reason}"
+        case ExchangeRefused():
+            text = f"exchange {short(entry.exchange_id)} of {entry.peer} refused: {entry.reason}"
+        case DatasetDelivered():
+            text = f"dataset {entry.dataset}, epoch {entry.epoch}, delivered to {entry.peer}"
+        case _:
+            text = entry.type
+    tell(f"{moment(entry.time)}  {text}")
 
 
 def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
