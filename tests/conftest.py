@@ -31,3 +31,9 @@ def stage(homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     copied = CopiedStage(homes, tmp_path / "stage")
     yield copied
     copied.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a platform wait a moment only for a frame that is due, before it answers ``pending``."""
+    monkeypatch.setattr("psishare.exchange.opened.PENDING_AFTER_S", 0.02)
