@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -507,7 +508,7 @@ class Session:
                 protocol=_choice(suite.Protocol, protocol, "protocol"),
                 output=wanted,
                 mandate=_read_mandate(mandate),
-                operator=operator or getpass.getuser(),
+                operator=operator or _login(),
             )
             outcome = self._exchange(ask, report)
             match = _match(table, prepared, outcome, wanted, time.monotonic() - started)
@@ -923,6 +924,14 @@ def _read_mandate(mandate: bytes | Path) -> bytes:
             mend="Name the mandate's file with --mandate.",
             reason="mandate_missing",
         ) from error
+
+
+def _login() -> str:
+    """Return the user's login name, or the number where the machine has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _quiet(_step: str, _done: int, _total: int) -> None:

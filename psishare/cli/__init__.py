@@ -36,6 +36,8 @@ def main() -> None:
         with contextlib.suppress(AttributeError):
             # A name that the terminal's encoding lacks is no reason to fail.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # Asked to end, a command ends as it does when interrupted: nothing half done is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

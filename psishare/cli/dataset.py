@@ -10,6 +10,7 @@ from psishare.cli.console import moment, number, print_json, say_fields, say_tab
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Key, Namespace, Region
 from psishare.cli.progress import shown
+from psishare.datasets.manifest import SignedManifest
 from psishare.errors import ConfigError
 
 ENCODE = (
@@ -95,7 +96,7 @@ def show(
     )
 
 
-def _document(signed: Any) -> dict[str, Any]:
+def _document(signed: SignedManifest) -> dict[str, Any]:
     manifest = signed.manifest
     return {
         "dataset": manifest.dataset,
@@ -114,7 +115,7 @@ def _document(signed: Any) -> dict[str, Any]:
     }
 
 
-def _say(signed: Any) -> None:
+def _say(signed: SignedManifest) -> None:
     manifest = signed.manifest
     say_fields(
         {
@@ -131,5 +132,5 @@ def _say(signed: Any) -> None:
     )
 
 
-def _n_bytes(signed: Any) -> int:
+def _n_bytes(signed: SignedManifest) -> int:
     return sum(shard.bytes for shard in signed.manifest.shards)

@@ -64,7 +64,7 @@ def show(
         )
 
 
-def _signatures(party: Any, row: Row) -> dict[str, str]:
+def _signatures(party: "psishare.Party", row: Row) -> dict[str, str]:
     """Return for each party whether its signature is good, wrong or missing, or its key unknown."""
     if row.receipt is None:
         return {}

@@ -40,10 +40,19 @@ def write_new(path: Path, data: bytes, *, overwrite: bool, mode: int = 0o600) ->
     Raises:
         InputError: ``output_exists``; ``output_unwritable``.
     """
+    require_free(path, overwrite=overwrite)
+    write_durably(path, data, error=InputError, mode=mode, reason="output_unwritable")
+
+
+def require_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that is there, unless it may be overwritten.
+
+    Raises:
+        InputError: ``output_exists``.
+    """
     if path.exists() and not overwrite:
         raise InputError(
             f"{path} is there already",
             mend="Choose another name, or say --overwrite.",
             reason="output_exists",
         )
-    write_durably(path, data, error=InputError, mode=mode, reason="output_unwritable")

@@ -11,7 +11,7 @@ import typer
 
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields
-from psishare.cli.file import read, write_new
+from psishare.cli.file import read, require_free, write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
 from psishare.errors import InputError
@@ -172,6 +172,7 @@ def draft(
 
     The case's reference is sealed to this home and kept in its folder of mandates.
     """
+    require_free(file, overwrite=overwrite)
     now = datetime.now(UTC)
     opened = parties.Home.open(home)
     drafted = psishare.draft_mandate(

@@ -106,7 +106,7 @@ def _require_out(out: str | None, output: Output, *, as_json: bool) -> None:
         raise typer.BadParameter("--json and --out - both want standard output")
 
 
-def _document(found: Any, out: str | None) -> dict[str, Any]:
+def _document(found: "psishare.Match", out: str | None) -> dict[str, Any]:
     summary, receipt = found.summary, found.receipt.receipt
     return {
         "exchange_id": found.exchange_id,
@@ -130,7 +130,7 @@ def _document(found: Any, out: str | None) -> dict[str, Any]:
     }
 
 
-def _summary(found: Any, out: str | None) -> dict[str, str | None]:
+def _summary(found: "psishare.Match", out: str | None) -> dict[str, str | None]:
     summary, receipt = found.summary, found.receipt.receipt
     rows = summary.matched_rows
     return {
@@ -148,7 +148,7 @@ def _summary(found: Any, out: str | None) -> dict[str, str | None]:
     }
 
 
-def _rejected(found: Any) -> str:
+def _rejected(found: "psishare.Match") -> str:
     rejected = found.summary.rejected
     if not rejected:
         return "0"

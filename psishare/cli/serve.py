@@ -91,8 +91,6 @@ def serve(
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop)
     with psishare.Party.open(home) as party:
         with shown(quiet=as_json) as report:
             server = party.serve(
@@ -104,6 +102,9 @@ def serve(
                 progress=report,
                 logged=_tell_logged if _watched(as_json=as_json) else None,
             )
+        # Until here a signal ends the process as it ends any other.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, stop)
         with server:
             _say_ready(server, as_json=as_json)
             stopped.wait()

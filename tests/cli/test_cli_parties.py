@@ -303,3 +303,13 @@ def test_a_changed_mandate_does_not_verify(office: Office, tmp_path: Path) -> No
     path = tmp_path / "changed.mandate"
     path.write_text(json.dumps(envelope), encoding="utf-8")
     assert psi("mandate", "verify", path, "--home", office.home(PLATFORM)).code == 5
+
+
+def test_a_draft_over_another_file_seals_no_reference(office: Office, tmp_path: Path) -> None:
+    path = tmp_path / "case.mandate"
+    path.write_text("mine", encoding="utf-8")
+    sealed = set(office.homes[ISSUER].mandates_path.iterdir())
+    ran = drafting(office, path, "--case", CASE, "--json")
+    assert (ran.code, ran.reason) == (4, "output_exists")
+    assert path.read_text(encoding="utf-8") == "mine"
+    assert set(office.homes[ISSUER].mandates_path.iterdir()) == sealed

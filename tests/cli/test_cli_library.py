@@ -1,0 +1,129 @@
+"""The library's face, as a compliance system calls it and the command line leans on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from cli_stage import AUTHORITY, ISSUER, MATCHING, PLATFORM, SUSPECTS, Office
+
+import psishare
+from psishare.audit.log import Log
+from psishare.errors import AuditError, ConfigError, InputError
+from psishare.parties.peers import Peers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    made = Office(tmp_path_factory.mktemp("office"))
+    made.encode()
+    return made
+
+
+class Capsule:
+    """A table of some other library, known by Arrow's C interface alone."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+def suspects() -> pa.Table:
+    return pa.table({"row": range(1, len(SUSPECTS) + 1), "phone": SUSPECTS})
+
+
+def test_a_table_in_memory_gives_rows_a_mask_and_a_receipt(office: Office) -> None:
+    steps: list[tuple[str, int, int]] = []
+    column = psishare.KeyColumn("phone", "phone", region="DE")
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", datasets=["customers"]) as server,
+        psishare.Party.open(office.home(AUTHORITY)) as authority,
+        authority.connect(PLATFORM, server.address) as session,
+    ):
+        for data in (suspects(), Capsule(suspects())):
+            match = session.match(
+                data,
+                key=column,
+                dataset="customers",
+                mandate=office.mandate().read_bytes(),
+                progress=lambda *step: steps.append(step),
+            )
+            assert match.matches.column("row").to_pylist() == MATCHING
+            assert match.mask.to_pylist() == [True, False, False, True, True]
+            assert match.receipt.receipt.exchange_id == match.exchange_id
+            assert (match.count, match.summary.platform_rows) == (2, 5)
+        row = authority.exchange(match.exchange_id)
+        assert row.receipt == match.receipt.document
+    assert {step for step, _done, _total in steps} >= {"reading", "asking"}
+
+
+def test_a_count_has_no_rows_and_writes_no_file(office: Office, tmp_path: Path) -> None:
+    lists = [psishare.ListSource(office.customers, psishare.KeyColumn("phone", "number"), "list")]
+    column = psishare.KeyColumn("phone", "phone", region="DE")
+    asked: dict[str, Any] = {
+        "key": column,
+        "dataset": "list",
+        "mandate": office.mandate(),
+        "protocol": "ecdh",
+        "output": "count",
+    }
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", lists=lists) as server,
+        psishare.Party.open(office.home(AUTHORITY)) as authority,
+        authority.connect(PLATFORM, server.address) as session,
+    ):
+        match = session.match(suspects(), **asked)
+        with pytest.raises(InputError, match="count"):
+            session.match(suspects(), **asked, out=tmp_path / "out.csv")
+    assert (match.count, match.summary.matched_rows) == (2, None)
+    with pytest.raises(InputError, match="count"):
+        _ = match.matches
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_protocol_is_refused_before_anything_is_asked(office: Office) -> None:
+    with (
+        psishare.Party.open(office.home(AUTHORITY)) as authority,
+        authority.connect(PLATFORM, "127.0.0.1:1") as session,
+        pytest.raises(InputError) as raised,
+    ):
+        session.match(
+            suspects(),
+            key="phone=phone",
+            dataset="customers",
+            mandate=office.mandate(),
+            protocol="trust me",
+        )
+    assert raised.value.reason == "protocol_unknown"
+
+
+def test_a_party_is_not_pinned_where_the_log_cannot_say_so(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = psishare.init_party(
+        tmp_path / "home", party_id="new.example", role="platform", display_name="N"
+    )
+
+    def full(_log: Log, _entry: object) -> None:
+        raise AuditError("the disk is full", mend="Make room.", reason="log_write_failed")
+
+    monkeypatch.setattr(Log, "append", full)
+    card = office.homes[ISSUER].card
+    with pytest.raises(AuditError):
+        psishare.pin_peer(home, office.homes[ISSUER].export_card(), fingerprint=card.fingerprint())
+    assert len(Peers(home.peers_path)) == 0
+
+
+def test_a_party_without_a_log_takes_no_part_in_exchanges(office: Office) -> None:
+    with pytest.raises(ConfigError) as raised:
+        psishare.Party.open(office.home(ISSUER))
+    assert raised.value.reason == "role_unfit"
+    assert psishare.log_size(office.homes[ISSUER]) is None
