@@ -130,7 +130,9 @@ class _Reading:
         lead = b"" if self._header_is_next else b"\n"
         rows = self._parse(lead + part + self._end, ragged)
         if rows is None:
-            if any(row.swallowed for row in ragged):
+            # A header that ends within a quoted value leaves pyarrow without any row to count.
+            unfinished_header = self._header_is_next and not ragged
+            if unfinished_header or any(row.swallowed for row in ragged):
                 return None
             raise self._fault(ragged)
         if not len(rows) or rows.column(0)[-1].as_py() != self._end_mark:
