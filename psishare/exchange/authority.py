@@ -410,15 +410,16 @@ class Authority:
         self, run: _Run, ask: Ask, terms: Terms, driver: Driver
     ) -> tuple[pa.Array, SignedReceipt]:
         """Run the protocol, exchange receipts, log ``exchange.closed`` (sections 8 and 9)."""
-        folder = self._folder(terms.exchange_id)
-        with (
-            RetainedElements(folder / "elements") as retained,
-            contextlib.closing(
-                SignedFrames(self._channel, terms, self._signer, retained.add)
-            ) as frames,
-        ):
+        with RetainedElements(self._folder(terms.exchange_id) / "elements") as retained:
+            frames = SignedFrames(self._channel, terms, self._signer, retained.add)
             try:
-                matched = driver.run(ask.identifiers, frames, self._asked(len(ask.identifiers)))
+                with contextlib.closing(frames):
+                    matched = driver.run(ask.identifiers, frames, self._asked(len(ask.identifiers)))
+            except PsishareError as error:
+                cause = frames.cause_of(error)
+                if cause is error:
+                    raise
+                raise cause from error
             finally:
                 run.last = frames.last_request()
         totals = frames.totals()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from psishare.errors import ProtocolError, TransportError
+from psishare.errors import ProtocolError, PsishareError, TransportError
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import SequenceTotals
 from psishare.exchange.retained import NOTHING_REQUESTED, Requested
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_PENDING = 1_800
 """How often a peer may answer ``pending`` to one call; each takes it up to two seconds."""
+ENDED = "exchange_ended"
 _WIRE_SEQUENCE = {
     Sequence.ELEMENTS: wire.SEQUENCE_ELEMENTS,
     Sequence.ANSWERS: wire.SEQUENCE_ANSWERS,
@@ -66,6 +67,7 @@ class SignedFrames:
         self._requested = NOTHING_REQUESTED
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._cause: PsishareError | None = None
         self._calls = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="psishare-frame")
 
     def close(self) -> None:
@@ -75,6 +77,13 @@ class SignedFrames:
         """
         self._closed.set()
         self._calls.shutdown(wait=True, cancel_futures=True)
+
+    def cause_of(self, error: PsishareError) -> PsishareError:
+        """Return why the platform ended the exchange, where an error only tells that it has.
+
+        Of several calls under way one broke it, and the answer to another may be looked at first.
+        """
+        return self._cause or error if error.reason == ENDED else error
 
     @property
     def frame_rows(self) -> int:
@@ -152,7 +161,7 @@ class SignedFrames:
     def _patiently(self, call: Call, request: Any) -> Any:
         """Make a call again as long as the platform says that it is still working on it."""
         for _ in range(MAX_PENDING):
-            response: Any = self._channel.call(call, request)
+            response: Any = self._call(call, request)
             if not response.pending:
                 return response
             if self._closed.is_set():
@@ -163,6 +172,15 @@ class SignedFrames:
             reason="peer_silent",
             party=self._channel.peer,
         )
+
+    def _call(self, call: Call, request: Any) -> Any:
+        try:
+            return self._channel.call(call, request)
+        except PsishareError as error:
+            with self._lock:
+                if self._cause is None or self._cause.reason == ENDED:
+                    self._cause = error
+            raise
 
     def _sign(
         self, sequence: Sequence, label: str, index: int, elements: pa.FixedSizeBinaryArray
