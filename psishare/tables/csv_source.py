@@ -225,11 +225,6 @@ def _header(path: Path, encoding: str, delimiter: str) -> list[str]:
     return names
 
 
-def _slices(batch: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
-    for start in range(0, batch.num_rows, max_rows):
-        yield batch.slice(start, max_rows)
-
-
 def _require_delimiter(delimiter: str) -> None:
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
         raise InputError(
