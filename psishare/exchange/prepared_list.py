@@ -117,6 +117,7 @@ def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
     rejected: Counter[str] = Counter()
     first: list[tuple[int, str]] = []
     n_rows = 0
+    table.require_text(key.column)
     for batch in table.batches(columns=[key.column]):
         canonical = canonicalise(
             batch.column(0), key.kind, namespace=key.namespace, region=key.region
