@@ -127,7 +127,7 @@ def lying(stage: Stage, monkeypatch: pytest.MonkeyPatch, protocol: str, **lies: 
 
 def replaced(place: int, element: bytes) -> Callable[[Any], Any]:
     def change(what: Any) -> Any:
-        array = what.elements if isinstance(what, EvaluatedFrame) else what
+        array: Any = what.elements if isinstance(what, EvaluatedFrame) else what
         values = array.to_pylist()
         values[place] = element
         changed = pa.array(values, pa.binary(32))
@@ -152,8 +152,9 @@ def test_authority_refuses_an_own_element_that_is_no_element(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, output: Output, element: bytes
 ) -> None:
     # In its place in the order, so that nothing but its encoding is wrong.
-    place = 0 if element < b"\x80" + bytes(31) else len(THEIRS) - 1
-    lie = replaced(place, element)
+    def lie(elements: pa.Array) -> pa.Array:
+        return pa.array(sorted([*elements.to_pylist()[1:], element]), elements.type)
+
     platform = lying(stage, monkeypatch, suite.Protocol.ECDH, elements=lie)
     error = failed(stage.asker(stage.channel(platform)), ask(stage, suite.Protocol.ECDH, output))
     aborted(stage, error, "element_invalid", at_fault=PLATFORM)
@@ -694,7 +695,8 @@ def test_nothing_is_returned_where_the_platform_is_not_to_learn(stage: Stage) ->
 @pytest.mark.parametrize("sequence", [0, 2, 3, 77])
 def test_a_sequence_that_the_exchange_does_not_have_ends_it(stage: Stage, sequence: int) -> None:
     forger = Forger(stage)
-    request = wire.FetchRequest(exchange_id=forger.id, sequence=sequence, index=0)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"exchange_id": forger.id, "sequence": sequence, "index": 0}
+    request = wire.FetchRequest(**fields)
     forger.refused(Call.FETCH, request, "sequence_unknown", rows=0)
 
 
