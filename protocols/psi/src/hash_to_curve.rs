@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use curve25519_dalek::Scalar;
-use zeroize::Zeroizing;
-
 use crate::group::Batch;
-use crate::sha512::{BLOCK_BYTES, DIGEST_BYTES, Digest, Messages, Prefix};
+use crate::sha512::{BLOCK_BYTES, DIGEST_BYTES, Digests, Messages, Prefix};
 use crate::{Error, Rows};
+use curve25519_dalek::Scalar;
 
 /// The longest value that can be hashed: RFC 9497 encodes its length in two bytes.
 pub const MAX_VALUE_BYTES: usize = 65_535;
@@ -93,7 +91,7 @@ impl Expansion<'_> {
     }
 
     /// Expand each message to 64 uniform bytes.
-    pub(crate) fn expand(&self) -> Zeroizing<Vec<Digest>> {
+    pub(crate) fn expand(&self) -> Digests {
         // ell = ceil(len_in_bytes / b_in_bytes) = 1
         // msg_prime = Z_pad || msg || l_i_b_str || I2OSP(0, 1) || DST_prime
         // b_0 = H(msg_prime)

@@ -9,7 +9,7 @@ use crate::chunks::{self, CHUNK_ROWS};
 use crate::fingerprint::{Cut, MAX_BITS};
 use crate::group::{Batch, IDENTITY};
 use crate::hash_to_curve::Expander;
-use crate::secret::SecretScalar;
+use crate::secret::{SecretScalar, SecretStrings};
 use crate::suite::{OPRF, output_hashes};
 use crate::{Encoding, Error, Rows, frame};
 
@@ -113,7 +113,7 @@ pub(crate) fn evaluate<R: Rows + ?Sized>(
         let input_elements = expander.hash_to_group(inputs, rows.clone())?;
         // evaluatedElement = skS * inputElement
         // issuedElement = G.SerializeElement(evaluatedElement)
-        let mut issued = Zeroizing::new(vec![IDENTITY; rows.len()]);
+        let mut issued = SecretStrings::zeroed(rows.len());
         input_elements.multiply(key.expose(), &mut issued);
         cut.apply_each(&output_hashes(inputs, rows, &issued), out);
         Ok(())
@@ -137,7 +137,7 @@ pub(crate) fn unblind<R: Rows + ?Sized>(
     chunks::fill(&mut outputs, cut.bytes(), |rows, out| {
         // N = G.ScalarInverse(blind) * evaluatedElement
         // unblindedElement = G.SerializeElement(N)
-        let mut unblinded = Zeroizing::new(vec![IDENTITY; rows.len()]);
+        let mut unblinded = SecretStrings::zeroed(rows.len());
         let inverses = blinds.inverses(rows.clone())?;
         evaluated[rows.start / CHUNK_ROWS].multiply_each(&inverses, &mut unblinded);
         cut.apply_each(&output_hashes(inputs, rows, &unblinded), out);

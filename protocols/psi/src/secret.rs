@@ -1,6 +1,7 @@
 //! Secret scalars and secret bytes: zeroized when dropped, never printed.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use curve25519_dalek::Scalar;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -46,6 +47,39 @@ impl SecretScalar {
 impl fmt::Debug for SecretScalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<redacted>")
+    }
+}
+
+/// Secret strings of one length, a row each.
+///
+/// They are wiped as one run of bytes, which for many rows is far quicker than a byte at a time, as
+/// `Zeroizing` would.
+pub(crate) struct SecretStrings<const N: usize>(Vec<[u8; N]>);
+
+impl<const N: usize> SecretStrings<N> {
+    /// So many rows of zeros.
+    pub(crate) fn zeroed(rows: usize) -> Self {
+        Self(vec![[0; N]; rows])
+    }
+}
+
+impl<const N: usize> Deref for SecretStrings<N> {
+    type Target = [[u8; N]];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<const N: usize> DerefMut for SecretStrings<N> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Drop for SecretStrings<N> {
+    fn drop(&mut self) {
+        self.0.as_flattened_mut().zeroize();
     }
 }
 

@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::chunks::CHUNK_ROWS;
 use crate::ecdh::EcdhScalar;
 use crate::secret::{SecretScalar, fill_random};
-use crate::sha512::{BLOCK_BYTES, DIGEST_BYTES, Digest, Messages, Prefix};
+use crate::sha512::{BLOCK_BYTES, DIGEST_BYTES, Digests, Messages, Prefix};
 use crate::{Error, merkle};
 
 /// Bytes of a seed.
@@ -135,7 +135,7 @@ impl Derivation {
     }
 
     /// The codes for each of these endings of the message.
-    fn macs<const N: usize>(&self, endings: &[[u8; N]]) -> Zeroizing<Vec<Digest>> {
+    fn macs<const N: usize>(&self, endings: &[[u8; N]]) -> Digests {
         // HMAC(K, m) = H((K ^ opad) || H((K ^ ipad) || m))
         let lengths = endings.iter().map(|ending| self.message.len() + ending.len());
         let mut inner = Messages::new(&self.inner, lengths);
@@ -149,7 +149,7 @@ impl Derivation {
         outer.digests()
     }
 
-    fn at_indices(&self, indices: impl Iterator<Item = u64>) -> Zeroizing<Vec<Digest>> {
+    fn at_indices(&self, indices: impl Iterator<Item = u64>) -> Digests {
         self.macs(&indices.map(u64::to_be_bytes).collect::<Vec<_>>())
     }
 }

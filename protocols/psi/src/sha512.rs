@@ -8,6 +8,7 @@ use std::ops::Range;
 use sha2::block_api::compress512;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::secret::SecretStrings;
 #[cfg(target_arch = "x86_64")]
 use crate::{backend, group::simd};
 
@@ -22,6 +23,9 @@ pub(crate) const DIGEST_BYTES: usize = 64;
 
 /// A digest.
 pub(crate) type Digest = [u8; DIGEST_BYTES];
+
+/// Digests of many messages, in order; wiped when dropped.
+pub(crate) type Digests = SecretStrings<DIGEST_BYTES>;
 
 /// The state of the compression function, eight words.
 pub(crate) type State = [u64; 8];
@@ -69,7 +73,7 @@ impl Prefix {
 /// `ends` rises; the padded message `i` is the blocks from `ends[i − 1]`, or 0, to `ends[i]`.
 pub(crate) struct Messages<'a> {
     prefix: &'a Prefix,
-    blocks: Zeroizing<Vec<Block>>,
+    blocks: SecretStrings<BLOCK_BYTES>,
     ends: Vec<usize>,
 }
 
@@ -83,7 +87,7 @@ impl<'a> Messages<'a> {
                 end
             })
             .collect();
-        Self { prefix, blocks: Zeroizing::new(vec![[0; BLOCK_BYTES]; end]), ends }
+        Self { prefix, blocks: SecretStrings::zeroed(end), ends }
     }
 
     /// Write message `row`, which `parts` concatenate to, and its padding.
@@ -105,8 +109,8 @@ impl<'a> Messages<'a> {
     }
 
     /// The digests, in order.
-    pub(crate) fn digests(&self) -> Zeroizing<Vec<Digest>> {
-        let mut digests = Zeroizing::new(vec![[0; DIGEST_BYTES]; self.ends.len()]);
+    pub(crate) fn digests(&self) -> Digests {
+        let mut digests = Digests::zeroed(self.ends.len());
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = backend::ifma() {
             simd::sha512(ifma, &self.prefix.state, &self.blocks, &self.ends, &mut digests);

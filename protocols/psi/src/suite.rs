@@ -3,11 +3,9 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use zeroize::Zeroizing;
-
 use crate::hash_to_curve::Expander;
 use crate::secret::SecretScalar;
-use crate::sha512::{Digest, Messages, Prefix};
+use crate::sha512::{Digests, Messages, Prefix};
 use crate::{ELEMENT_BYTES, Encoding, Error, Rows};
 
 pub use crate::hash_to_curve::MAX_VALUE_BYTES;
@@ -86,7 +84,7 @@ pub(crate) fn output_hashes<R: Rows + ?Sized>(
     inputs: &R,
     rows: Range<usize>,
     elements: &[Encoding],
-) -> Zeroizing<Vec<Digest>> {
+) -> Digests {
     // hashInput = I2OSP(len(input), 2) || input ||
     //             I2OSP(len(issuedElement), 2) || issuedElement || "Finalize"
     // return Hash(hashInput)

@@ -38,7 +38,7 @@ use crate::sha512::{Block, Digest, State};
 const DECODE_GROUPS: usize = 2;
 
 /// From so many rows on, the larger number of buckets pays.
-const MANY_ROWS: usize = 1_024;
+const MANY_ROWS: usize = 640;
 
 /// A run of elements.
 ///

@@ -1,7 +1,8 @@
 //! Eight 64-bit numbers in one register, and the proof that this machine can compute on them.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_set1_epi64, _mm512_shuffle_i64x2, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    __m512i, _mm_set_epi64x, _mm512_broadcast_i32x4, _mm512_set1_epi64, _mm512_shuffle_epi8,
+    _mm512_shuffle_i64x2, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
 /// The number of lanes of a register.
@@ -10,7 +11,7 @@ pub(crate) const LANES: usize = 8;
 /// Evidence that this machine has the instructions of this backend.
 ///
 /// # Invariant
-/// Only [`Ifma::detect`] makes one, and only where AVX-512 F, DQ and IFMA are there. Functions that
+/// Only [`Ifma::detect`] makes one, and only where AVX-512 F, BW, DQ and IFMA are there. Functions that
 /// are compiled for these may be called wherever a value of this type is at hand.
 #[derive(Clone, Copy)]
 pub(crate) struct Ifma(());
@@ -19,6 +20,7 @@ impl Ifma {
     /// Look for the instructions; the standard library asks the processor only once.
     pub(crate) fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512ifma");
         found.then_some(Self(()))
@@ -31,6 +33,16 @@ impl Ifma {
 pub(super) fn load(lanes: &[u64; LANES]) -> __m512i {
     // SAFETY: both types have 64 bytes and every bit pattern is a value of both.
     unsafe { core::mem::transmute_copy(lanes) }
+}
+
+/// The register of the eight big-endian numbers that these bytes are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_big_endian(bytes: &[u8; 8 * LANES]) -> __m512i {
+    // SAFETY: both types have 64 bytes and every bit pattern is a value of both.
+    let register: __m512i = unsafe { core::mem::transmute_copy(bytes) };
+    let swap = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607));
+    _mm512_shuffle_epi8(register, swap)
 }
 
 /// The eight numbers of this register.

@@ -7,8 +7,8 @@ use core::arch::x86_64::{
 
 use zeroize::Zeroizing;
 
-use super::lanes::{LANES, load, splat, store};
-use crate::sha512::{Block, Digest, State};
+use super::lanes::{LANES, load_big_endian, splat, store, transpose};
+use crate::sha512::{BLOCK_BYTES, Block, Digest, State};
 
 const ROUNDS: usize = 80;
 const BLOCK_WORDS: usize = 16;
@@ -48,7 +48,7 @@ const MAJORITY: i32 = 0xe8;
 /// `digests` has a place for each.
 ///
 /// The order of work depends on the number of blocks of each message, and on nothing else of it.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma")]
 pub(super) fn digest_each(state: &State, blocks: &[Block], ends: &[usize], digests: &mut [Digest]) {
     let start = |row: usize| if row == 0 { 0 } else { ends[row - 1] };
     let count = |row: usize| ends[row] - start(row);
@@ -70,26 +70,23 @@ pub(super) fn digest_each(state: &State, blocks: &[Block], ends: &[usize], diges
 }
 
 /// The final states of eight messages, word by word.
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma")]
 fn digest(state: &State, messages: &[&[Block]; LANES]) -> Zeroizing<[[u64; LANES]; STATE_WORDS]> {
     let mut registers = [splat(0); STATE_WORDS];
     for (register, &word) in registers.iter_mut().zip(state) {
         *register = splat(word);
     }
     let longest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
-    let mut words = Zeroizing::new([[0; LANES]; BLOCK_WORDS]);
     for position in 0..longest {
         let mut unfinished = 0;
+        let mut blocks = [&[0; BLOCK_BYTES]; LANES];
         for (lane, message) in messages.iter().enumerate() {
             if let Some(block) = message.get(position) {
                 unfinished |= 1 << lane;
-                let (chunks, _) = block.as_chunks();
-                for (word, chunk) in words.iter_mut().zip(chunks) {
-                    word[lane] = u64::from_be_bytes(*chunk);
-                }
+                blocks[lane] = block;
             }
         }
-        compress(&mut registers, &words, unfinished);
+        compress(&mut registers, words(&blocks), unfinished);
     }
     let mut finished = Zeroizing::new([[0; LANES]; STATE_WORDS]);
     for (word, register) in finished.iter_mut().zip(registers) {
@@ -98,33 +95,57 @@ fn digest(state: &State, messages: &[&[Block]; LANES]) -> Zeroizing<[[u64; LANES
     finished
 }
 
+/// The sixteen big-endian words of eight blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma")]
+fn words(blocks: &[&Block; LANES]) -> [__m512i; BLOCK_WORDS] {
+    let mut words = [splat(0); BLOCK_WORDS];
+    for (half, place) in words.chunks_exact_mut(LANES).enumerate() {
+        let mut rows = [splat(0); LANES];
+        for (row, block) in rows.iter_mut().zip(blocks) {
+            let (halves, _) = block.as_chunks();
+            *row = load_big_endian(&halves[half]);
+        }
+        place.copy_from_slice(&transpose(&rows));
+    }
+    words
+}
+
 /// Compress a block into the state of each lane of `unfinished`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512ifma")]
 fn compress(
     state: &mut [__m512i; STATE_WORDS],
-    words: &[[u64; LANES]; BLOCK_WORDS],
+    mut w: [__m512i; BLOCK_WORDS],
     unfinished: __mmask8,
 ) {
-    let mut w = [splat(0); BLOCK_WORDS];
-    for (register, word) in w.iter_mut().zip(words) {
-        *register = load(word);
-    }
     let mut working = *state;
-    for constants in K.chunks_exact(BLOCK_WORDS) {
-        for (t, &constant) in constants.iter().enumerate() {
-            round(&mut working, _mm512_add_epi64(w[t], splat(constant)));
-            // W(t + 16) = σ1(W(t + 14)) + W(t + 9) + σ0(W(t + 1)) + W(t); the last ones go unused.
-            let sum = _mm512_add_epi64(w[t], w[(t + 9) % BLOCK_WORDS]);
-            let sigmas = _mm512_add_epi64(
-                small_sigma_0(w[(t + 1) % BLOCK_WORDS]),
-                small_sigma_1(w[(t + 14) % BLOCK_WORDS]),
-            );
-            w[t] = _mm512_add_epi64(sum, sigmas);
+    let (constants, _) = K.as_chunks::<BLOCK_WORDS>();
+    for (sixteen, constants) in constants.iter().enumerate() {
+        if sixteen > 0 {
+            extend(&mut w);
+        }
+        for (word, &constant) in w.iter().zip(constants) {
+            round(&mut working, _mm512_add_epi64(*word, splat(constant)));
         }
     }
     for (register, word) in state.iter_mut().zip(working) {
         *register = _mm512_mask_add_epi64(*register, unfinished, *register, word);
+    }
+}
+
+/// Replace sixteen words of the schedule by the next sixteen.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn extend(w: &mut [__m512i; BLOCK_WORDS]) {
+    // W(t) = σ1(W(t − 2)) + W(t − 7) + σ0(W(t − 15)) + W(t − 16)
+    for t in 0..BLOCK_WORDS {
+        let sum = _mm512_add_epi64(w[(t + 9) % BLOCK_WORDS], w[t]);
+        let sigmas = _mm512_add_epi64(
+            small_sigma_1(w[(t + 14) % BLOCK_WORDS]),
+            small_sigma_0(w[(t + 1) % BLOCK_WORDS]),
+        );
+        w[t] = _mm512_add_epi64(sum, sigmas);
     }
 }
 
