@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from psishare.audit.checkpoint import parse_checkpoint
 from psishare.audit.entry import (
+    DatasetDelivered,
+    DatasetPublished,
     Entry,
     ExchangeAborted,
     ExchangeClosed,
@@ -27,7 +29,7 @@ from psishare.audit.verify_log import LogVerdict, verify_log_folder
 from psishare.errors import AuditError, ConfigError, VerificationError
 from psishare.exchange.offer import ANSWER, OFFER, Answer, Offer
 from psishare.exchange.receipt import Receipt, SignedReceipt
-from psishare.exchange.transcript import REQUEST, frame_statement
+from psishare.exchange.transcript import REQUEST, Transcript, frame_statement
 from psishare.keys.statement import verify_statement
 
 if TYPE_CHECKING:
@@ -118,6 +120,10 @@ def verify_log(path: Path, trust: Mapping[str, Card]) -> Verdict:
     return Verdict(owner.id, log, tuple(story.verdicts()))
 
 
+_Manifest = tuple[str, str | None, int]
+"""A manifest's digest, dataset and epoch."""
+
+
 @dataclass
 class _Told:
     """What the log has told of one exchange so far."""
@@ -133,7 +139,9 @@ class _Story:
 
     owner: Card
     trust: Mapping[str, Card]
-    exchanges: dict[str, _Told] = field(default_factory=dict)
+    exchanges: dict[tuple[str, str], _Told] = field(default_factory=dict)
+    published: set[_Manifest] = field(default_factory=set)
+    delivered: set[tuple[str, _Manifest]] = field(default_factory=set)
 
     def take(self, index: int, entry: Entry) -> None:
         """Verify one entry against those before it."""
@@ -147,6 +155,10 @@ class _Story:
                     self._aborted(entry)
                 case ExchangeRefused():
                     self._refused(entry)
+                case DatasetPublished():
+                    self.published.add((entry.manifest_sha256, entry.dataset, entry.epoch))
+                case DatasetDelivered():
+                    self._delivered(entry)
                 case _:
                     pass
         except VerificationError as error:
@@ -163,10 +175,29 @@ class _Story:
             if told.verdict is not None:
                 yield told.verdict
 
+    def _delivered(self, entry: DatasetDelivered) -> None:
+        manifest = entry.manifest_sha256, entry.dataset, entry.epoch
+        if self.owner.role == "platform" and manifest not in self.published:
+            raise _contradiction("delivers a dataset that was not published")
+        self.delivered.add((entry.peer, manifest))
+
+    def _require_known(self, entry: ExchangeOpened) -> None:
+        """Require an encoded set to have been published, at the authority delivered, before."""
+        if entry.manifest_sha256 is None or entry.epoch is None:
+            return
+        manifest = entry.manifest_sha256, entry.dataset, entry.epoch
+        at_platform = self.owner.role == "platform"
+        known = (
+            manifest in self.published if at_platform else (entry.peer, manifest) in self.delivered
+        )
+        if not known:
+            raise _contradiction("opens an exchange on a dataset that this log does not know")
+
     def _opened(self, entry: ExchangeOpened) -> None:
-        told = self._told(entry.exchange_id)
+        told = self._told(entry)
         if told.verdict is not None:
             raise _contradiction("opens an exchange that was told of before")
+        self._require_known(entry)
         offer, answer = _verify_documents(entry, self.trust, self.owner.id)
         told.opened, told.offer = entry, offer
         _require_told_alike(entry, offer, answer)
@@ -185,7 +216,7 @@ class _Story:
         )
 
     def _closed(self, entry: ExchangeClosed) -> None:
-        told = self._told(entry.exchange_id)
+        told = self._told(entry)
         if told.opened is None or told.verdict is None or told.verdict.ending is not Ending.OPEN:
             raise _contradiction("closes an exchange that is not open")
         document = base64.b64decode(entry.receipt)
@@ -204,26 +235,30 @@ class _Story:
         told.verdict = _ended(told.verdict, Ending.CLOSED, receipt.requests.rows, None, entry.time)
 
     def _aborted(self, entry: ExchangeAborted) -> None:
-        told = self._told(entry.exchange_id)
+        told = self._told(entry)
+        _require_counts(entry, told.offer)
         if told.verdict is None:
             # The offer went out, and the process ended before an answer was logged.
             told.verdict = _unopened(entry, Ending.ABORTED, entry.reason, entry.rows)
             return
         if told.verdict.ending is not Ending.OPEN:
             raise _contradiction("aborts an exchange that has ended")
-        if entry.last_signature is not None and told.offer is not None:
+        if entry.frames and told.offer is not None:
             _verify_last_request(entry, told.offer, self.trust)
         told.verdict = _ended(told.verdict, Ending.ABORTED, entry.rows, entry.reason, entry.time)
 
     def _refused(self, entry: ExchangeRefused) -> None:
-        told = self._told(entry.exchange_id)
+        told = self._told(entry)
         if told.verdict is not None and told.verdict.ending is not Ending.REFUSED:
             # A repeat of an offer is refused without touching the exchange itself.
             return
         told.verdict = _unopened(entry, Ending.REFUSED, entry.reason, entry.rows)
 
-    def _told(self, exchange_id: str) -> _Told:
-        return self.exchanges.setdefault(exchange_id, _Told())
+    def _told(
+        self, entry: ExchangeOpened | ExchangeClosed | ExchangeAborted | ExchangeRefused
+    ) -> _Told:
+        # By peer, too: an offer that one party stole from another is refused under its owner's id.
+        return self.exchanges.setdefault((entry.exchange_id, entry.peer), _Told())
 
 
 def _verify_documents(
@@ -303,8 +338,6 @@ def _require_receipt(
         opened.mandate_id,
         offer.mandate_sha256,
         answer.sha256.hex(),
-        offer.rows,
-        answer.elements,
         answer.time,
     )
     actual = (
@@ -321,8 +354,6 @@ def _require_receipt(
         receipt.mandate_id,
         receipt.mandate_sha256,
         receipt.answer_sha256,
-        receipt.requests.rows,
-        receipt.elements.rows,
         receipt.opened,
     )
     told = entry.exchange_id, entry.peer, entry.mandate_id, entry.receipt_sha256, entry.rows
@@ -335,28 +366,59 @@ def _require_receipt(
     )
     if actual != expected or told != right:
         raise _contradiction("holds a receipt that is not this exchange's")
+    _require_sequences(receipt, offer, answer)
+
+
+def _require_counts(entry: ExchangeAborted, offer: Offer | None) -> None:
+    """Require frames, rows, transcript and signature of an abort to be possible together.
+
+    Every frame but the last is full, so the offer gives the rows of so many frames.
+    """
+    rows = 0
+    if offer is not None and entry.frames <= _n_frames(offer.rows, offer.frame_rows):
+        rows = min(entry.frames * offer.frame_rows, offer.rows)
+    proven = entry.requests_transcript is not None and entry.last_signature is not None
+    unproven = entry.requests_transcript is None and entry.last_signature is None
+    if entry.rows != rows or not (proven if rows else unproven and entry.frames == 0):
+        raise _contradiction("tells of requests that cannot have been made")
+
+
+def _n_frames(rows: int, frame_rows: int) -> int:
+    return -(-rows // frame_rows)
 
 
 def _verify_last_request(entry: ExchangeAborted, offer: Offer, trust: Mapping[str, Card]) -> None:
     """Verify the authority's signature over the last request before an abort."""
-    if not entry.frames or entry.requests_transcript is None or entry.last_signature is None:
-        raise _contradiction("holds a request's signature and no request")
-    last_rows = entry.rows - (entry.frames - 1) * offer.frame_rows
-    if not 0 < last_rows <= offer.frame_rows:
-        raise _contradiction("tells of rows and frames that do not fit the offer")
     statement = frame_statement(
         offer.exchange_id,
         entry.frames - 1,
-        bytes.fromhex(entry.requests_transcript),
-        last_rows,
+        bytes.fromhex(entry.requests_transcript or ""),
+        entry.rows - (entry.frames - 1) * offer.frame_rows,
     )
     verify_statement(
         _card(trust, offer.authority).log_key,
         REQUEST,
         statement,
-        base64.b64decode(entry.last_signature),
+        base64.b64decode(entry.last_signature or ""),
         party=offer.authority,
     )
+
+
+def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
+    """Require every sequence to have the frames and rows that offer and answer give it."""
+    due = {
+        "requests": offer.rows,
+        "answers": offer.rows,
+        "elements": answer.elements,
+        "returns": answer.elements if offer.output == "both" else 0,
+    }
+    for name, rows in due.items():
+        totals = getattr(receipt, name)
+        empty = Transcript(name, offer.exchange_id).value.hex()
+        if (totals.frames, totals.rows) != (_n_frames(rows, offer.frame_rows), rows) or (
+            (rows == 0) != (totals.transcript == empty)
+        ):
+            raise _contradiction(f"holds a receipt whose {name} are not those that were due")
 
 
 def _ended(

@@ -723,7 +723,7 @@ def test_another_authority_cannot_touch_an_exchange(stage: Stage) -> None:
     line = Line(forger.platform, other)
     calls: list[tuple[Call, Any]] = [
         (Call.EVALUATE, forger.request(0, forger.frames()[0])),
-        (Call.FETCH, wire.FetchRequest(exchange_id=forger.id, sequence=1)),
+        (Call.FETCH, wire.FetchRequest(exchange_id=forger.id, sequence=wire.SEQUENCE_ELEMENTS)),
         (Call.RETURN, wire.ReturnRequest(exchange_id=forger.id)),
         (Call.CLOSE, wire.CloseRequest(exchange_id=forger.id)),
         (Call.COSIGN, wire.CosignRequest(exchange_id=forger.id)),
