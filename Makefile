@@ -70,7 +70,7 @@ wire:
 	$(BIN)/python tests/wire_is_current.py
 
 wheel: $(STAMPS)/venv  ## build the wheel into dist/
-	$(BIN)/maturin build --release --locked --out dist
+	PATH=$(BIN):$$PATH $(BIN)/maturin build --release --locked -i $(BIN)/python --out dist
 
 bench: setup  ## measure against the peers, one command
 	$(BIN)/python -m benchmarks
