@@ -224,7 +224,21 @@ class Stage:
         return [parse_entry(data).type for data in log.entries(0, log.size)]
 
 
-class CopiedStage(Stage):
+class OpenedStage(Stage):
+    """A stage whose homes are there already, as a process that starts finds them.
+
+    Args:
+        path: the folder of a stage.
+    """
+
+    def __init__(self, path: Path) -> None:
+        names = (PLATFORM, AUTHORITY, ISSUER, VALIDATOR)
+        self.homes = {name: Home.open(path / name) for name in names}
+        self.platform = self.side(PLATFORM)
+        self.authority = self.side(AUTHORITY)
+
+
+class CopiedStage(OpenedStage):
     """A stage whose homes are copies of homes that were made once.
 
     Args:
@@ -233,9 +247,6 @@ class CopiedStage(Stage):
     """
 
     def __init__(self, template: Path, path: Path) -> None:
-        names = [folder.name for folder in template.iterdir()]
-        for name in names:
-            shutil.copytree(template / name, path / name)
-        self.homes = {name: Home.open(path / name) for name in names}
-        self.platform = self.side(PLATFORM)
-        self.authority = self.side(AUTHORITY)
+        for folder in template.iterdir():
+            shutil.copytree(folder, path / folder.name)
+        super().__init__(path)

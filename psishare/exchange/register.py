@@ -139,12 +139,14 @@ class Register:
             database.execute(_DELIVERIES_TABLE)
             _check_version(database, path)
         with self._translated():
-            self._lock = _take_lock(locks / self._owner)
+            self._lock: int | None = _take_lock(locks / self._owner)
 
     def close(self) -> None:
         """Give up this process's lock; what it left unfinished may be taken by another."""
         (self._locks / self._owner).unlink(missing_ok=True)
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         for connection in self._connections:
             connection.close()
         self._connections.clear()
