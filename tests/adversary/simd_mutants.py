@@ -49,7 +49,8 @@ MUTANTS = [
     # Columns of products.
     Mutant("field.rs", "for column in &mut columns[2..] {", "for column in &mut columns[3..] {"),
     Mutant("field.rs", "for column in &mut columns[1..] {", "for column in &mut columns[2..] {"),
-    Mutant("field.rs", "_mm512_add_epi64(high, high)", "high"),
+    Mutant("field.rs", "for column in &mut high {", "for column in &mut high[2..] {"),
+    Mutant("field.rs", "columns[k] = _mm512_setzero_si512();", "columns[k] = high[k - 1];"),
     Mutant("field.rs", "columns[k + LIMBS], splat(FOLD)", "columns[k + LIMBS], splat(2 * FOLD)"),
     # Powers and roots.
     Mutant("field.rs", "square_times(&a200, 50), &a50", "square_times(&a200, 50), &a40"),

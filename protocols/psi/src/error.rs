@@ -45,6 +45,10 @@ pub enum Error {
         /// The rows given.
         rows: u64,
     },
+    /// Fingerprints have another width than their bits give, or a run of them is not in order.
+    Fingerprints,
+    /// A shard is not the encoding of what its place asks for.
+    Shard,
     /// A given blind or nonce is not a scalar other than zero.
     Scalar {
         /// Its row.
@@ -92,13 +96,15 @@ impl Error {
             | Self::SecretKey
             | Self::InfoTooLong
             | Self::FingerprintBits
+            | Self::Fingerprints
             | Self::TooManyRows { .. }
             | Self::Scalar { .. } => Fault::Caller,
             Self::Element { .. }
             | Self::FrameRows { .. }
             | Self::AnswerRows { .. }
             | Self::PublicKey
-            | Self::Proof => Fault::Peer,
+            | Self::Proof
+            | Self::Shard => Fault::Peer,
             Self::BlindIsZero { .. } | Self::KeyDerivation | Self::Randomness => Fault::Internal,
         }
     }
@@ -131,6 +137,10 @@ impl fmt::Display for Error {
             Self::SecretKey => f.write_str("this is not a secret key of ristretto255"),
             Self::InfoTooLong => f.write_str("info is over 65,535 bytes"),
             Self::FingerprintBits => f.write_str("a fingerprint has 1 to 512 bits"),
+            Self::Fingerprints => {
+                f.write_str("these are not fingerprints of that many bits, in order")
+            }
+            Self::Shard => f.write_str("the shard is not one that its place asks for"),
             Self::TooManyRows { rows } => write!(f, "{rows} rows are too many at once"),
             Self::Scalar { row } => {
                 write!(f, "the scalar for row {row} is zero or not canonical")

@@ -2,7 +2,7 @@
 //!
 //! [`oprf`] and [`voprf`] are RFC 9497's modes 0x00 and 0x01 for the suite ristretto255-SHA512;
 //! [`ecdh`] is psishare's symmetric protocol on the same group; [`seed`] derives what one exchange
-//! keeps secret; [`merkle`], [`sorted`] and [`membership`] are what the protocols need around them.
+//! keeps secret; [`shard`] is what an encoded set consists of; [`merkle`], [`sorted`] and [`membership`] are what the protocols need around them.
 //! `protocols/specs/oprf.md` and `ecdh.md` say what every byte means.
 //!
 //! Everything works on batches and on all cores (rayon's current pool). Nothing here knows Python,
@@ -30,6 +30,7 @@ mod rows;
 mod secret;
 pub mod seed;
 mod sha512;
+pub mod shard;
 pub mod sorted;
 mod suite;
 pub mod voprf;

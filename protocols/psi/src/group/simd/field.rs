@@ -19,6 +19,8 @@ use super::lanes::{LANES, load, splat, store};
 
 const LIMBS: usize = 5;
 const LIMB_BITS: u32 = 51;
+/// The columns of a product to which most halves are added.
+const FULLEST: [usize; 2] = [4, 5];
 const LIMB: u64 = (1 << LIMB_BITS) - 1;
 /// 2^255 modulo p.
 const FOLD: u64 = 19;
@@ -252,17 +254,29 @@ impl FieldElement8 {
     pub(super) fn times_wide(self, other: Self) -> Wide8 {
         let (x, y) = (self.0, other.0);
         // Bits 52 and up of x_i y_j weigh 2^52 = 2 · 2^51 in the column after that of their low
-        // ones: the column of high halves is doubled, and the low halves are added to it.
+        // ones: the columns of high halves are doubled, and the low halves are added to them.
         let mut high = [_mm512_setzero_si512(); 2 * LIMBS];
-        let mut columns = [_mm512_setzero_si512(); 2 * LIMBS];
         for i in 0..LIMBS {
             for j in 0..LIMBS {
                 high[i + j + 1] = _mm512_madd52hi_epu64(high[i + j + 1], x[i], y[j]);
+            }
+        }
+        for column in &mut high {
+            *column = _mm512_add_epi64(*column, *column);
+        }
+        // Each addition to a column waits for the last. In the two fullest, the low halves are
+        // summed apart, so that nothing waits for nine in a row.
+        let mut columns = high;
+        for k in FULLEST {
+            columns[k] = _mm512_setzero_si512();
+        }
+        for i in 0..LIMBS {
+            for j in 0..LIMBS {
                 columns[i + j] = _mm512_madd52lo_epu64(columns[i + j], x[i], y[j]);
             }
         }
-        for (column, high) in columns.iter_mut().zip(high) {
-            *column = _mm512_add_epi64(*column, _mm512_add_epi64(high, high));
+        for k in FULLEST {
+            columns[k] = _mm512_add_epi64(columns[k], high[k]);
         }
         fold(columns)
     }
