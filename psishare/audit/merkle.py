@@ -65,6 +65,12 @@ class Frontier:
         """Return the root hash of the tree so far."""
         return fold_peaks(self._peaks)
 
+    def copy(self) -> Frontier:
+        """Return a tree that grows on from here by itself."""
+        other = Frontier()
+        other.size, other._peaks = self.size, list(self._peaks)
+        return other
+
 
 def fold_peaks(peaks: Sequence[bytes]) -> bytes:
     """Return the root over complete subtrees, given from the left, each smaller than the last."""

@@ -5,29 +5,25 @@ from typing import Annotated, Any
 
 import typer
 
+from psishare.cli import audit_fsck
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Json
-from psishare.errors import ConfigError
+from psishare.cli.trust import Trust, read_cards
 from psishare.evidence.verify import ExchangeVerdict, Verdict, verify_log
-from psishare.parties.card import Card, parse_card
+from psishare.parties.card import Card
 
 EXAMPLE = "psishare audit verify tele/log --trust tele.card --trust police.card"
 
 app = new_group("Verify audit logs, offline, with public cards alone.", EXAMPLE)
+app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 
 
 @app.command(epilog=example(EXAMPLE))
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="LOGDIR", help="A log's folder, or a copy.")],
     *,
-    trust: Annotated[
-        list[Path],
-        typer.Option(
-            metavar="CARD",
-            help="A card file that you trust: the log's owner and its peers. Once for each.",
-        ),
-    ],
+    trust: Trust,
     as_json: Json = False,
 ) -> None:
     """Verify a log, and every exchange in it.
@@ -35,33 +31,12 @@ def verify(
     Every entry, tile, root, checkpoint and signature is checked again, with no key but those in the
     cards that you give. Ends with exit code 0 if all of it verifies, 8 if not, 3 if a card lacks.
     """
-    cards = _read_cards(trust)
+    cards = read_cards(trust)
     verdict = verify_log(folder, cards)
     if as_json:
         print_json(_document(verdict, cards))
         return
     _say(verdict, cards)
-
-
-def _read_cards(files: list[Path]) -> dict[str, Card]:
-    cards: dict[str, Card] = {}
-    for file in files:
-        try:
-            card = parse_card(file.read_bytes())
-        except OSError as error:
-            raise ConfigError(
-                f"the card {file} cannot be read: {error.strerror}",
-                mend="Name card files, as `psishare party export` wrote them, with --trust.",
-                reason="card_missing",
-            ) from error
-        if cards.setdefault(card.id, card) != card:
-            raise ConfigError(
-                f"two different cards of {card.id} are given",
-                mend="Give the one whose fingerprint you have compared.",
-                reason="card_changed",
-                party=card.id,
-            )
-    return cards
 
 
 def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:

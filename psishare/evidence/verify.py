@@ -106,7 +106,7 @@ def verify_log(path: Path, trust: Mapping[str, Card]) -> Verdict:
         VerificationError: something does not verify; the first thing is named.
         AuditError: there is no log, or it cannot be read.
     """
-    owner = _card(trust, parse_checkpoint(_read_head(path)).origin)
+    owner = log_owner(path, trust)
     cosigners = [card for party, card in trust.items() if party != owner.id]
     log = verify_log_folder(
         path,
@@ -118,6 +118,17 @@ def verify_log(path: Path, trust: Mapping[str, Card]) -> Verdict:
     for index, data in enumerate(StoredTree(path, size).entries(0, size)):
         story.take(index, parse_entry(data))
     return Verdict(owner.id, log, tuple(story.verdicts()))
+
+
+def log_owner(path: Path, trust: Mapping[str, Card]) -> Card:
+    """Return the trusted card of the party whose log a folder says it is; nothing is verified.
+
+    Raises:
+        ConfigError: that party's card is not among those that are trusted.
+        VerificationError: the newest checkpoint is malformed.
+        AuditError: there is no log, or it cannot be read.
+    """
+    return _card(trust, parse_checkpoint(_read_head(path)).origin)
 
 
 _Manifest = tuple[str, str | None, int]

@@ -124,3 +124,21 @@ def test_the_keys_of_the_wrong_party_of_that_name_do_not_verify(
         *("--trust", tmp_path / "other.card", "--trust", office.card(AUTHORITY)),
     )
     assert ran.code == 8
+
+
+def test_fsck_names_the_file_and_the_byte_that_differ(office: Office, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    shutil.copytree(office.homes[PLATFORM].log_path, folder)
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    assert psi("audit", "fsck", folder, *trust).code == 0
+    tile = max((folder / "tile" / "0" / "000.p").iterdir(), key=lambda path: int(path.name))
+    data = bytearray(tile.read_bytes())
+    data[33] ^= 1
+    tile.write_bytes(data)
+    ran = psi("audit", "fsck", folder, *trust, "--json")
+    assert ran.code == 8
+    assert ran.document["faults"][0] == {
+        "path": tile.relative_to(folder).as_posix(),
+        "byte": 33,
+        "finding": "differs from the entries",
+    }
