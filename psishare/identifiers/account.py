@@ -1,4 +1,4 @@
-"""Account: an opaque identifier, kept as it is but for Unicode's spelling (identifiers.md, 8)."""
+"""Account: an opaque identifier, kept as it is but for Unicode's spelling (identifiers.md, 21)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class Account(Kind):
 
     name = "account"
     summary = "opaque identifier of one namespace; case kept"
+    note = (
+        "Case, inner spaces and punctuation stay: whoever issued the identifier knows what "
+        "they mean. Give both sides the same namespace."
+    )
 
     def is_canonical(self, values: pa.Array) -> pa.Array:
         """Take printable ASCII without spaces at its ends: NFC leaves it as it is."""

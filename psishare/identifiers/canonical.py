@@ -114,10 +114,11 @@ def _of_distinct(values: pa.Array, rule: Kind, region: str | None) -> _Outcome:
     respelled = rule.respelled(values)
     settled = pc.and_(_within(values, MAX_INPUT_BYTES), _is_canonical(respelled, rule))
     open_ = pc.invert(settled)
-    answers = [_by_library(value, rule, region) for value in values.filter(open_).to_pylist()]
+    asked = values.filter(open_)
+    answers = [_by_library(value, rule, region) for value in asked.to_pylist()]
     found = pa.array([None if isinstance(a, Reason) else a for a in answers], _TEXT)
     causes = [_REASON_INDEX[a] if isinstance(a, Reason) else None for a in answers]
-    unstable = _unstable(found, rule, region)
+    unstable = _unstable(asked, found, rule, region)
     ambiguous = pa.scalar(_REASON_INDEX[Reason.AMBIGUOUS], pa.int8())
     found_reasons = pc.if_else(unstable, ambiguous, pa.array(causes, pa.int8()))
     found = pc.if_else(unstable, pa.scalar(None, _TEXT), found)
@@ -139,9 +140,10 @@ def _by_library(value: str, rule: Kind, region: str | None) -> str | Reason:
     return canonical if len(canonical.encode()) <= MAX_VALUE_BYTES else Reason.TOO_LONG
 
 
-def _unstable(found: pa.Array, rule: Kind, region: str | None) -> pa.Array:
+def _unstable(asked: pa.Array, found: pa.Array, rule: Kind, region: str | None) -> pa.Array:
     """Tell which canonical values are not their own canonical value (step 2.5)."""
-    doubtful = pc.invert(pc.fill_null(_is_canonical(found, rule), fill_value=True))
+    stable = pc.or_(_is_canonical(found, rule), pc.equal(asked, found))
+    doubtful = pc.invert(pc.fill_null(stable, fill_value=True))
     if not doubtful.true_count:
         return doubtful
     again = [

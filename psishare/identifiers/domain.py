@@ -29,6 +29,7 @@ class Domain(Kind):
 
     name = "domain"
     summary = "domain name, lower case, internationalised names as A-labels"
+    note = "The whole name is compared: a domain does not match what is under it."
 
     def is_canonical(self, values: pa.Array) -> pa.Array:
         """Take lower-case ASCII names without A-labels, which the library must check."""

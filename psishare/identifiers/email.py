@@ -28,6 +28,10 @@ class Email(Kind):
 
     name = "email"
     summary = "e-mail address; case dropped, dots and tags kept"
+    note = (
+        "Dots and +tags are kept, for what they mean differs from provider to provider. "
+        "Nothing is asked of the network."
+    )
 
     def is_canonical(self, values: pa.Array) -> pa.Array:
         """Take lower-case ASCII addresses whose domain has neither A-labels nor a reserved name."""

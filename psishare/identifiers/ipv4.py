@@ -24,6 +24,7 @@ class IPv4(Kind):
 
     name = "ipv4"
     summary = "IPv4 address, dotted decimal"
+    note = "Numbers with leading zeros are refused, for some read them as octal."
 
     def is_canonical(self, values: pa.Array) -> pa.Array:
         """Take dotted decimal without leading zeros: there is no other form."""

@@ -33,6 +33,7 @@ class IPv6(Kind):
 
     name = "ipv6"
     summary = "IPv6 address, as RFC 5952 writes it"
+    note = "An IPv4-mapped address stays an ipv6 identifier and never equals the ipv4 one."
 
     def is_canonical(self, values: pa.Array) -> pa.Array:
         """Take lower-case groups without leading zeros whose zero runs leave no choice."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+import pyarrow.compute as pc
+
 from psishare.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,11 +26,13 @@ class Kind(ABC):
     Attributes:
         name: 1 to 32 characters of ``[a-z0-9-]``.
         summary: what it is, in a few words.
+        note: what was chosen where standards leave a choice, and what to mind.
         takes_region: whether a default region changes how a value is read.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    note: ClassVar[str]
     takes_region: ClassVar[bool] = False
 
     @abstractmethod
@@ -83,3 +87,8 @@ class Kind(ABC):
     def prefix(self, namespace: str) -> str:
         """Return what stands before the value in the canonical identifier (identifiers.md, 2.6)."""
         return f"{self.name}{SEPARATOR}{namespace}{SEPARATOR}"
+
+
+def settles_nothing(values: pa.Array) -> pa.Array:
+    """Return the ``is_canonical`` of a kind that leaves every value to its library."""
+    return pc.not_equal(values, values)

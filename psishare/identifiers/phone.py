@@ -41,6 +41,10 @@ class Phone(Kind):
 
     name = "phone"
     summary = "phone number, E.164"
+    note = (
+        "Numbers of a possible length are taken, assigned or not. Those without a country "
+        "calling code are read with the region given."
+    )
     takes_region = True
 
     def is_canonical(self, values: pa.Array) -> pa.Array:

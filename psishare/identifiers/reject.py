@@ -27,6 +27,13 @@ class Reason(StrEnum):
     SINGLE_LABEL = "single_label"
     IP_ADDRESS = "ip_address"
     CONTROL = "control"
+    CHECKSUM = "checksum"
+    UNKNOWN_ISSUER = "unknown_issuer"
+    NO_ISSUER = "no_issuer"
+    NO_SUCH_DATE = "no_such_date"
+    PLACEHOLDER = "placeholder"
+    NO_SCHEME = "no_scheme"
+    USER_INFO = "user_info"
 
     @property
     def sentence(self) -> str:
@@ -49,6 +56,13 @@ _SENTENCES = {
     Reason.SINGLE_LABEL: "the name has one label only",
     Reason.IP_ADDRESS: "the value is an IP address, not a domain",
     Reason.CONTROL: "the value holds a control, invisible or unassigned character",
+    Reason.CHECKSUM: "the check digits do not fit the rest: a character is wrong",
+    Reason.UNKNOWN_ISSUER: "the value names a country, network or state that does not exist",
+    Reason.NO_ISSUER: "the value does not say who issued it, and no region was given",
+    Reason.NO_SUCH_DATE: "the date of birth in the number does not exist",
+    Reason.PLACEHOLDER: "the value is a filler that names nothing",
+    Reason.NO_SCHEME: "the address does not start with http:// or https://",
+    Reason.USER_INFO: "the address holds a user name or a password",
 }
 
 

@@ -1,4 +1,4 @@
-"""The digest by which two parties know that their canonical forms are the same (identifiers.md, 9)."""
+"""The digest by which two parties know that their canonical forms are the same (identifiers.md, 22)."""
 
 from __future__ import annotations
 
@@ -85,11 +85,22 @@ def ruleset_digest(name: str) -> str:
         + kind(name).name.encode()
         + b"\x00"
     )
-    for vector in vectors(name):
-        column = pa.array([vector.input], pa.large_string())
-        value = canonicalise(column, name, region=vector.region).values[0].as_py()
+    for value in _canonical_values(name):
         digest.update(b"\x00" if value is None else _accepted(value))
     return digest.hexdigest()
+
+
+def _canonical_values(name: str) -> list[bytes | None]:
+    """Return what this installation makes of each vector's input, in the order of the file."""
+    cases = vectors(name)
+    values: list[bytes | None] = [None] * len(cases)
+    for region in {case.region for case in cases}:
+        places = [place for place, case in enumerate(cases) if case.region == region]
+        column = pa.array([cases[place].input for place in places], pa.large_string())
+        found = canonicalise(column, name, region=region).values.to_pylist()
+        for place, value in zip(places, found, strict=True):
+            values[place] = value
+    return values
 
 
 def _accepted(value: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import ipaddress
 import itertools
 import string
@@ -12,9 +14,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stdnum import iban, luhn
+from stdnum.cn import ric
 
 from psishare.identifiers import KINDS, canonicalise
 from psishare.identifiers.reject import Unacceptable
+from psishare.identifiers.ruleset import vectors
 
 if TYPE_CHECKING:
     from psishare.identifiers import Kind
@@ -69,7 +74,29 @@ NAMES = st.lists(LABEL, min_size=1, max_size=6).map(".".join)
 ATOM = st.text("ab1+-_.'!", min_size=0, max_size=8) | st.just("l" * 180)
 ADDRESSES = st.builds("{}@{}".format, ATOM, NAMES)
 ACCOUNTS = st.text(string.printable, max_size=12)
-NEAR = {
+
+
+def near_vectors(name: str) -> st.SearchStrategy[str]:
+    """Return published values of a kind, some changed in a letter, a case, a separator."""
+    known = [
+        text for v in vectors(name) for text in (v.input, v.canonical) if text and len(text) < 200
+    ]
+    value = st.sampled_from(known)
+    places = st.integers(0, 60)
+    letters = st.sampled_from(" -:./<0123456789abcdefxXTO\u00a0\uff11\u0661%")
+    inserted = st.builds(lambda v, at, c: v[:at] + c + v[at:], value, places, letters)
+    changed = st.builds(lambda v, at, c: v[:at] + c + v[at + 1 :], value, places, letters)
+    cased = st.builds(
+        lambda v, bits: "".join(
+            c.swapcase() if bits >> i & 1 else c for i, c in enumerate(v) if c.isascii()
+        ),
+        value,
+        st.integers(0, 2**64 - 1),
+    )
+    return value | inserted | changed | cased | value.map(str.upper) | value.map(str.lower)
+
+
+NEAR = {name: near_vectors(name) for name in KINDS} | {
     "phone": NUMBERS | PUNCTUATED,
     "email": ADDRESSES,
     "ipv4": V4 | DOTTED,
@@ -117,6 +144,15 @@ def test_what_buffers_settle_is_what_the_library_says(name: str, data: st.DataOb
         ("ipv6", "0:a:0:", "0a:", 7),
         ("ipv6", "::ffff:", "0a:", 5),
         ("account", "", "a \t\u200b", 4),
+        ("url", "http://", "a1./", 6),
+        ("url", "http://a.b/", "a./%", 6),
+        ("imsi", "262011234567", "0a-", 5),
+        ("imei", "352099001761", "0a-/", 4),
+        ("mac", "00:1b:77:49:54", "0a:-.", 4),
+        ("passport", "DEU:C01X", "0A:<", 6),
+        ("tron", "41" + "a" * 38, "0aAg", 3),
+        ("ethereum", "0x" + "a" * 38, "0aAg", 3),
+        ("sha256", "a" * 62, "0aAg", 3),
     ],
 )
 def test_every_short_text_agrees_with_the_library(
@@ -245,8 +281,104 @@ def test_namespaces_never_meet(values: list[str], namespaces: list[str]) -> None
     assert sum(len(each) for each in seen) == len(set().union(*seen))
 
 
-@given(value=NAMES | ADDRESSES | V4 | V6 | NUMBERS)
+@given(value=st.one_of(*NEAR.values()))
+@settings(deadline=None)
 def test_kinds_never_meet(value: str) -> None:
     found = [canonicalise(pa.array([value], TEXT), name).values[0].as_py() for name in KINDS]
     accepted = [each for each in found if each is not None]
     assert len(set(accepted)) == len(accepted)
+
+
+DIGITAL = st.text(string.digits, min_size=11, max_size=18)
+
+
+def spelled(name: str, *spellings: str, region: str | None = None) -> set[bytes | None]:
+    return set(canonicalise(pa.array(spellings, TEXT), name, region=region).values.to_pylist())
+
+
+@given(body=DIGITAL.filter(lambda digits: digits.strip("0") != ""))
+def test_card_spellings_meet(body: str) -> None:
+    number = body + luhn.calc_check_digit(body)
+    grouped = " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+    wide = number.translate({ord(c): ord(c) + 0xFEE0 for c in string.digits})
+    forms = spelled("card", number, grouped, grouped.replace(" ", "-"), wide)
+    assert forms == {f"card\x00\x00{number}".encode()}
+
+
+@given(number=st.from_regex(r"\A[1-9][0-9]{13}\Z"), version=st.from_regex(r"\A[0-9]{2}\Z"))
+def test_imei_forms_of_one_device_meet(number: str, version: str) -> None:
+    checked = number + luhn.calc_check_digit(number)
+    hyphened = f"{number[:2]}-{number[2:8]}-{number[8:14]}-{checked[14]}"
+    forms = spelled("imei", number, checked, number + version, hyphened)
+    assert forms == {f"imei\x00\x00{number}".encode()}
+
+
+@given(
+    place=st.from_regex(r"\A[1-9][0-9]{5}\Z"),
+    born=st.dates(dt.date(1900, 1, 1), dt.date(1999, 12, 31)),
+    order=st.integers(0, 995),
+)
+def test_both_lengths_of_a_chinese_identity_number_meet(
+    place: str, born: dt.date, order: int
+) -> None:
+    body = f"{place}{born:%Y%m%d}{order:03}"
+    long = body + ric.calc_check_digit(body + "0")
+    short = place + body[8:]
+    assert spelled("cn-id", long, long.lower(), short) == {f"cn-id\x00\x00{long}".encode()}
+
+
+@given(octets=st.binary(min_size=6, max_size=6).filter(lambda b: b not in {bytes(6), b"\xff" * 6}))
+def test_mac_spellings_meet(octets: bytes) -> None:
+    bare = octets.hex()
+    colons, dots = octets.hex(":"), ".".join((bare[:4], bare[4:8], bare[8:]))
+    forms = spelled("mac", colons, colons.upper(), octets.hex("-"), bare, bare.upper(), dots)
+    assert forms == {f"mac\x00\x00{colons}".encode()}
+
+
+@given(account=st.binary(min_size=20, max_size=20))
+def test_addresses_of_chains_meet_in_all_their_spellings(account: bytes) -> None:
+    bare = account.hex()
+    ethereum = {f"ethereum\x00\x000x{bare}".encode()}
+    assert spelled("ethereum", bare, f"0x{bare}", f"0X{bare.upper()}") == ethereum
+    tron = {f"tron\x00\x0041{bare}".encode()}
+    assert spelled("tron", f"41{bare}", f"0x41{bare.upper()}", base58(b"\x41" + account)) == tron
+
+
+@given(number=st.from_regex(r"\A[A-Z]{1,2}[0-9]{5,7}\Z"))
+def test_passport_spellings_meet(number: str) -> None:
+    forms = spelled("passport", f"DEU:{number}", f"d/{number.lower()}<", number, region="DE")
+    assert forms == {f"passport\x00\x00DEU:{number}".encode()}
+
+
+@given(bban=st.from_regex(r"\A[0-9]{18}\Z"))
+def test_iban_spellings_meet(bban: str) -> None:
+    number = f"DE{iban.calc_check_digits('DE00' + bban)}{bban}"
+    grouped = " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+    forms = spelled("iban", number, number.lower(), grouped, f"IBAN {grouped}")
+    assert forms == {f"iban\x00\x00{number}".encode()}
+
+
+@given(
+    host=st.from_regex(r"\A[a-z]{1,9}(\.[a-z]{2,5}){1,3}\Z"),
+    path=st.lists(st.from_regex(r"\A[A-Za-z0-9_~-]{1,6}\Z"), max_size=4).map("/".join),
+)
+def test_url_spellings_meet(host: str, path: str) -> None:
+    escaped = "".join(f"%{ord(c):02x}" if c != "/" else c for c in path)
+    forms = spelled(
+        "url",
+        f"http://{host}/{path}",
+        f"HTTP://{host.upper()}:80/{path}#top",
+        f"http://{host}./x/../{escaped}",
+    )
+    assert forms == {f"url\x00\x00http://{host}/{path}".encode()}
+
+
+def base58(data: bytes) -> str:
+    """Base58Check, written for these tests alone."""
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    data += hashlib.sha256(hashlib.sha256(data).digest()).digest()[:4]
+    number, text = int.from_bytes(data), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = alphabet[digit] + text
+    return text

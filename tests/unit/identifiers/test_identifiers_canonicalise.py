@@ -110,7 +110,14 @@ def test_unknown_region_is_refused(region: str) -> None:
     assert caught.value.reason == "region_unknown"
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "phone"])
+@pytest.mark.parametrize("region", ["XX", "de", "", "DEU", "D"])
+def test_region_that_issues_no_passports_is_refused(region: str) -> None:
+    with pytest.raises(InputError) as caught:
+        canonicalise(pa.array(["7"]), "passport", region=region)
+    assert caught.value.reason == "region_unknown"
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if not KINDS[name].takes_region])
 def test_region_of_a_kind_without_regions_is_refused(name: str) -> None:
     with pytest.raises(InputError) as caught:
         canonicalise(pa.array(["7"]), name, region="DE")
