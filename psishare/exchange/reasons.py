@@ -192,6 +192,7 @@ REASONS: tuple[Reason, ...] = (
         (),
         {
             "manifest_invalid": "The dataset's manifest is not the platform's, or not published.",
+            "shard_invalid": "A shard is not the encoding of fingerprints of its place.",
             "shard_unknown": "A shard was asked for that the manifest does not have.",
         },
     ),
