@@ -225,9 +225,11 @@ REASONS: tuple[Reason, ...] = (
         VerificationError,
         (),
         {
+            "bundle_malformed": "An evidence bundle is not what its format demands.",
             "case_reference_differs": "The case reference is not the one committed to.",
             "cosignature_invalid": "A cosignature is missing or wrong.",
             "log_contradicts": "The log tells of an exchange what cannot be.",
+            "mandate_mismatch": "A mandate is not the one that the log names.",
             "manifest_invalid": "A dataset's manifest is malformed.",
             "manifest_unpublished": "The platform's log names another manifest.",
             "receipt_invalid": "A receipt does not verify.",
@@ -252,10 +254,12 @@ REASONS: tuple[Reason, ...] = (
         AuditError,
         (),
         {
+            "bundle_unreadable": "An evidence bundle cannot be read.",
             "entry_unknown": "The log has no such entry.",
             "log_exists": "There is a log already where one was to be made.",
             "log_missing": "There is no log.",
             "log_rolled_back": "The log's folder was restored from an old copy.",
+            "mandate_unreadable": "A mandate that the log names cannot be read.",
         },
     ),
     *_rows(
