@@ -70,13 +70,13 @@ def python_licence(package: importlib.metadata.Distribution) -> str:
     """Return a package's licence in SPDX terms, as far as it tells."""
     metadata = package.metadata
     if "License-Expression" in metadata:
-        return metadata["License-Expression"]
+        return str(metadata["License-Expression"])
     classifiers = [
         line.rpartition(" :: ")[2]
         for line in metadata.get_all("Classifier") or []
         if line.startswith("License :: ") and line != "License :: OSI Approved"
     ]
-    free_text = metadata["License"].strip() if "License" in metadata else ""
+    free_text = str(metadata["License"]).strip() if "License" in metadata else ""
     for text in [*classifiers, *free_text.splitlines()[:1]]:
         return SPELLINGS.get(text.lower(), text)
     return "unknown"

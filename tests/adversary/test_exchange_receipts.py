@@ -177,7 +177,9 @@ def test_platform_signs_nothing_before_every_frame_has_passed(stage: Stage) -> N
 
 
 def _empty_receipt(stage: Stage, exchange_id: bytes) -> Any:
-    totals: dict[str, Any] = {name: SequenceTotals.of(Transcript(name, exchange_id)) for name in TOTALS}
+    totals: dict[str, Any] = {
+        name: SequenceTotals.of(Transcript(name, exchange_id)) for name in TOTALS
+    }
     receipt = Receipt(
         exchange_id=exchange_id.hex(),
         authority=AUTHORITY,
