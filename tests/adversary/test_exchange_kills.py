@@ -70,6 +70,7 @@ def killed(folder: Path, step: str, protocol: Protocol) -> None:
     """Run an exchange in a process of its own that dies at a step."""
     process = subprocess.run(
         [sys.executable, str(PROGRAM), str(folder), step, protocol.value],
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])},
         capture_output=True,
         check=False,
         timeout=60,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +40,6 @@ from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from psishare.parties.card import Card
 
@@ -555,6 +556,7 @@ def test_verification_needs_no_native_code_no_arrow_no_network_and_no_secret(
     shutil.copytree(stage.homes[PLATFORM].log_path, log)
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(BARE), str(log), *cards],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         check=False,
         text=True,

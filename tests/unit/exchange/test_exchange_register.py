@@ -116,3 +116,36 @@ def test_a_file_that_is_no_database_is_an_audit_error(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(os.urandom(4096))
     with pytest.raises(AuditError, match="state"):
         Register(tmp_path / "state.db", tmp_path / "run")
+
+
+def test_orphans_are_those_that_were_taken_over_and_no_others(
+    register: Register, tmp_path: Path
+) -> None:
+    register.begin(TWO, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
+    with other_process(tmp_path, "dies") as process:
+        process.wait()
+    # This process has an exchange of its own under way.
+    assert [row.exchange_id for row in register.orphans()] == [ONE]
+    assert register.orphans() == []
+
+
+def test_closing_twice_closes_no_descriptor_of_others(tmp_path: Path) -> None:
+    opened = Register(tmp_path / "other.db", tmp_path / "run")
+    opened.close()
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    opened.close()
+    os.fstat(descriptor)
+    os.close(descriptor)
+
+
+def test_state_is_for_its_owner_alone(tmp_path: Path) -> None:
+    opened = Register(tmp_path / "private.db", tmp_path / "run")
+    assert (tmp_path / "private.db").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    opened.close()
+
+
+def test_a_folder_that_cannot_be_written_is_an_audit_error(tmp_path: Path) -> None:
+    with pytest.raises(AuditError) as raised:
+        Register(tmp_path / "absent" / "state.db", tmp_path / "run")
+    assert raised.value.reason == "state_write_failed"
