@@ -169,7 +169,7 @@ def test_platform_signs_nothing_before_every_frame_has_passed(stage: Stage) -> N
             )
         early.append(raised.value)
 
-    through.requests[Call.FETCH] = close_now
+    through.requests[Call.EVALUATE] = close_now
     failed(stage.asker(through), ask(stage))
     assert [error.reason for error in early] == ["exchange_incomplete"]
     assert told(stage, PLATFORM)[-1] == ("exchange.aborted", "exchange_incomplete")
