@@ -6,6 +6,7 @@ growing; the full one holds the same hashes and is taken instead.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from psishare.audit.merkle import (
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from psishare.audit.merkle import Range
 
 MAX_BUNDLE_BYTES = FULL_WIDTH * (MAX_ENTRY_BYTES + 2)
+_KEPT_TILES = 32
+_KEPT_SUBTREES = 1024
 
 
 class StoredTree:
@@ -52,6 +55,10 @@ class StoredTree:
         self.folder = folder
         self.size = size
         self._head_size = size if head_size is None else head_size
+        # A tree of one size never changes, so that neighbouring proofs need read nothing twice.
+        self._known_hashes = lru_cache(_KEPT_TILES)(self._load_hashes)
+        self._known_subtrees = lru_cache(_KEPT_SUBTREES)(self._load_subtree)
+        self._known_bundle = lru_cache(1)(self._load_bundle)
 
     def entry(self, index: int) -> bytes:
         """Return one entry's bytes.
@@ -77,13 +84,11 @@ class StoredTree:
 
     def bundle(self, index: int) -> list[bytes]:
         """Return the entries of one bundle: 256, or what the last one holds."""
-        data, width = self._read(ENTRIES_LEVEL, index, MAX_BUNDLE_BYTES)
-        return split_bundle(data, width)[: _width(self.size, ENTRIES_LEVEL, index)]
+        return self._known_bundle(index)
 
     def hashes(self, level: int, index: int) -> list[bytes]:
         """Return the hashes of one tile: 256, or what the last one of its level holds."""
-        data, width = self._read(level, index, FULL_WIDTH * HASH_BYTES)
-        return split_hashes(data, width)[: _width(self.size, level, index)]
+        return self._known_hashes(level, index)
 
     def edge(self) -> list[list[bytes]]:
         """Return the hashes of each level's partial tile, from level 0; empty where it is full."""
@@ -135,9 +140,17 @@ class StoredTree:
         return [self._range_hash(each) for each in consistency_ranges(old_size, self.size)]
 
     def _range_hash(self, leaves: Range) -> bytes:
-        return fold_peaks([self._subtree_hash(*peak) for peak in peak_ranges(*leaves)])
+        return fold_peaks([self._known_subtrees(*peak) for peak in peak_ranges(*leaves)])
 
-    def _subtree_hash(self, start: int, end: int) -> bytes:
+    def _load_bundle(self, index: int) -> list[bytes]:
+        data, width = self._read(ENTRIES_LEVEL, index, MAX_BUNDLE_BYTES)
+        return split_bundle(data, width)[: _width(self.size, ENTRIES_LEVEL, index)]
+
+    def _load_hashes(self, level: int, index: int) -> list[bytes]:
+        data, width = self._read(level, index, FULL_WIDTH * HASH_BYTES)
+        return split_hashes(data, width)[: _width(self.size, level, index)]
+
+    def _load_subtree(self, start: int, end: int) -> bytes:
         """Return the hash of a complete, aligned subtree; one tile holds all that it needs."""
         level = ((end - start).bit_length() - 1) // WIDTH_BITS
         first, last = start >> (WIDTH_BITS * level), end >> (WIDTH_BITS * level)

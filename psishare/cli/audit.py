@@ -5,45 +5,76 @@ from typing import Annotated, Any
 
 import typer
 
-from psishare.cli import audit_fsck
+from psishare.cli import audit_export, audit_fsck
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
+from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Json
 from psishare.cli.trust import Trust, read_cards
-from psishare.evidence.verify import ExchangeVerdict, Verdict, verify_log
+from psishare.errors import ExitCode
+from psishare.evidence.quorum import Quorum
+from psishare.evidence.verify import ExchangeVerdict, Verdict, verify_evidence
 from psishare.parties.card import Card
 
 EXAMPLE = "psishare audit verify tele/log --trust tele.card --trust police.card"
 
+BUNDLE_EXAMPLE = "psishare audit verify case.bundle --trust tele.card --trust court.card"
+
 app = new_group("Verify audit logs, offline, with public cards alone.", EXAMPLE)
 app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
+app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
 
 
-@app.command(epilog=example(EXAMPLE))
+@app.command(epilog=example(EXAMPLE, BUNDLE_EXAMPLE))
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="LOGDIR", help="A log's folder, or a copy.")],
+    evidence: Annotated[
+        Path,
+        typer.Argument(metavar="BUNDLE|LOGDIR", help="A bundle, a log's folder, or a copy of one."),
+    ],
     *,
     trust: Trust,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which witnesses must have cosigned (C2SP tlog-policy)."),
+    ] = None,
+    mandate: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A signed mandate to hold exchanges against."),
+    ] = None,
+    all_checkpoints: Annotated[
+        bool,
+        typer.Option("--all-checkpoints", help="A bundle's older checkpoints too, not its newest."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify a log, and every exchange in it.
+    """Verify a log or a bundle of it, and every exchange in it.
 
-    Every entry, tile, root, checkpoint and signature is checked again, with no key but those in the
-    cards that you give. Ends with exit code 0 if all of it verifies, 8 if not, 3 if a card lacks.
+    Every entry, proof, root, checkpoint and signature is checked again, with no key but those in the
+    cards that you give. Ends with exit code 0 if all of it verifies, 8 if not or if a mandate does not
+    cover an exchange, 3 if a card lacks.
     """
     cards = read_cards(trust)
-    verdict = verify_log(folder, cards)
+    verdict = verify_evidence(
+        evidence,
+        cards,
+        all_checkpoints=all_checkpoints,
+        quorum=None if policy is None else Quorum(read(policy, "the policy")),
+        mandates=[read(file, "the mandate") for file in mandate or []],
+    )
     if as_json:
         print_json(_document(verdict, cards))
-        return
-    _say(verdict, cards)
+    else:
+        _say(verdict, cards)
+    if verdict.n_uncovered:
+        raise typer.Exit(int(ExitCode.AUDIT))
 
 
 def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
     log = verdict.log
     return {
-        "verified": True,
+        "verified": not verdict.n_uncovered,
         "party": verdict.party,
+        "scope": _scope(verdict),
         "tree_size": log.head.tree_size,
         "root_hash": log.head.root_hash.hex(),
         "checkpoints": log.n_checkpoints,
@@ -53,8 +84,18 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "cosigned": log.cosigners,
         "unfinished": list(log.unfinished),
         "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
+        "uncovered": verdict.n_uncovered,
         "exchanges": [_exchange(exchange) for exchange in verdict.exchanges],
     }
+
+
+def _scope(verdict: Verdict) -> dict[str, Any]:
+    header = verdict.header
+    if header is None:
+        return {"scope": "all"}
+    fields = ("scope", "since", "until", "mandate_id", "exchange_id")
+    told = {name: getattr(header, name) for name in fields}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _exchange(exchange: ExchangeVerdict) -> dict[str, Any]:
@@ -68,6 +109,7 @@ def _exchange(exchange: ExchangeVerdict) -> dict[str, Any]:
         "output": exchange.output,
         "rows": exchange.rows,
         "mandate_id": exchange.mandate_id,
+        "mandate": exchange.mandate,
         "reason": exchange.reason,
         "time": exchange.time,
     }
@@ -90,11 +132,18 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
     if verdict.exchanges:
         say()
         say_table(
-            ("exchange", "with", "of", "#rows", "ended", "at (UTC)"),
+            ("exchange", "with", "of", "#rows", "ended", "mandate", "at (UTC)"),
             [_row(exchange) for exchange in verdict.exchanges],
         )
     say()
-    say(f"The log of {verdict.party} verifies.", style="green")
+    if not verdict.n_uncovered:
+        say(f"The log of {verdict.party} verifies.", style="green")
+        return
+    say(
+        f"The log of {verdict.party} verifies, but {number(verdict.n_uncovered)} of its exchanges"
+        " have no mandate that covers them.",
+        style="red",
+    )
 
 
 def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:
@@ -105,5 +154,6 @@ def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:
         exchange.dataset or "",
         "" if exchange.rows is None else number(exchange.rows),
         f"{exchange.ending}{reason}",
+        exchange.mandate.replace("_", " "),
         moment(exchange.time),
     )

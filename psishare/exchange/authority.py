@@ -56,6 +56,7 @@ from psishare.exchange.signed_frames import SignedFrames
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement, verify_statement
+from psishare.mandates.archive import MandateArchive
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
 from psishare.psi.ecdh import EcdhAuthority
@@ -192,6 +193,7 @@ class Authority:
         """
         hello = self._greet()
         self._settle_pending()
+        MandateArchive(self._rooms.home.mandates_path).keep(ask.mandate)
         encoded = self._synchronise(ask)
         seed = _native.Seed.generate()
         # Before the offer: what cannot be computed here is not to open anything there.

@@ -15,6 +15,7 @@ from psishare.datasets.encoded_set import shard_name
 from psishare.errors import AuthorisationError, ConfigError, ProtocolError
 from psishare.exchange.document import now
 from psishare.exchange.heads import head_size, require_not_rolled_back, show_head
+from psishare.mandates.archive import MandateArchive
 from psishare.mandates.check import Delivery as Asked
 from psishare.mandates.check import check_delivery
 from psishare.transport import wire_pb2 as wire
@@ -59,6 +60,7 @@ class Delivery:
         require_not_rolled_back(self._rooms.log.size, request.known_tree_size)
         offering, mandate = self._authorise(request.dataset, request.mandate, peer)
         dataset, log = offering.dataset, self._rooms.log
+        MandateArchive(self._rooms.home.mandates_path).keep(request.mandate)
         with self._lock:
             self._note(dataset, mandate, peer)
         head = show_head(log, request.known_tree_size)

@@ -48,6 +48,7 @@ from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, veri
 from psishare.exchange.register import LIVE, Row, State
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement
+from psishare.mandates.archive import MandateArchive
 from psishare.psi import suite
 from psishare.psi.suite import Output
 from psishare.transport import wire_pb2 as wire
@@ -297,6 +298,7 @@ class Platform:
             answer_signature=sign_statement(rooms.home.log_signer(), ANSWER, answer.document()),
             mandate_id=mandate.mandate.id,
         )
+        MandateArchive(rooms.home.mandates_path).keep(request.mandate)
         rooms.register.update(
             offer.exchange_id, State.OPENED, mandate_id=terms.mandate_id, answer=answer.document()
         )

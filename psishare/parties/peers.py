@@ -131,6 +131,20 @@ class Peers:
             )
         return peer
 
+    def card_file(self, party_id: str) -> bytes:
+        """Return a pinned party's card file, as its owner exported it.
+
+        Raises:
+            ConfigError: ``peer_unknown``; ``peers_invalid``.
+        """
+        self.get(party_id)
+        name = self._file(party_id, _CARD_SUFFIX).name
+        try:
+            document = _PeerFile.model_validate(self._fields(name))
+        except (FileNotFoundError, PsishareError, ValidationError):
+            raise self._invalid(name, "it does not have the fields of a pinned peer") from None
+        return base64.b64decode(document.card_file)
+
     def by_certificate(self, certificate_sha256: bytes) -> Peer | None:
         """Return the party whose current or next certificate has this SHA-256, or None."""
         for peer in self._peers.values():

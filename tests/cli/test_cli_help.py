@@ -36,7 +36,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
         *("dataset encode", "dataset show", "serve", "match"),
         *("exchange list", "exchange show", "demo"),
-        *("audit fsck", "audit verify"),
+        *("audit export", "audit fsck", "audit verify"),
     }
 
 

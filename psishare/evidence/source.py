@@ -1,0 +1,341 @@
+"""Evidence of one party's log, opened and verified: a folder, or a bundle (protocols/specs/bundle.md).
+
+Whatever it is, what comes out is the same: a head that trusted keys signed, mandates, and entries each
+shown to stand under that head. Entries are read as they are asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
+from psishare.audit.cosignature import verify_cosignature
+from psishare.audit.entry import Entry, LogCreated, parse_entry
+from psishare.audit.layout import CHECKPOINT
+from psishare.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
+from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.tree import StoredTree
+from psishare.audit.verify_log import verify_log_folder
+from psishare.errors import AuditError, VerificationError
+from psishare.evidence.bundle import BundleReader, Header, malformed
+from psishare.evidence.mandate_book import MandateBook
+from psishare.evidence.trust import trusted_card
+from psishare.mandates.check import CLOCK_TOLERANCE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from psishare.evidence.quorum import Quorum
+    from psishare.parties.card import Card
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One party's log, or a part of it.
+
+    Attributes:
+        owner: whose log it is, as the verifier's own card of that party has it.
+        head: the checkpoint under which every entry stands.
+        header: which part of the log it is; None where it is the whole folder.
+        book: the mandates, verified.
+        n_checkpoints: how many checkpoints were verified.
+        cosigners: for each trusted party, the largest tree size that all of its keys have cosigned,
+            among the checkpoints that were verified; 0 where none.
+        unfinished: what a cut-off append left in a folder.
+    """
+
+    owner: Card
+    head: Checkpoint
+    header: Header | None
+    book: MandateBook
+    n_checkpoints: int
+    cosigners: dict[str, int]
+    unfinished: tuple[str, ...]
+    read: Callable[[], Iterator[tuple[int, bytes]]]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole log, so that what it does not tell is not in the log."""
+        return self.header is None or self.header.scope == "all"
+
+    def entries(self) -> Iterator[tuple[int, Entry]]:
+        """Yield each entry, parsed, with its index in the log; once.
+
+        Raises:
+            VerificationError: an entry is malformed, or not where the head has it; or one is missing.
+            AuditError: the evidence cannot be read.
+        """
+        for index, data in self.read():
+            try:
+                entry = parse_entry(data)
+            except VerificationError as error:
+                raise VerificationError(
+                    f"entry {index} of the log of {self.owner.id}: {error.message}",
+                    mend=error.mend,
+                    reason=error.reason,
+                    party=self.owner.id,
+                ) from None
+            if isinstance(entry, LogCreated) != (index == 0):
+                raise malformed(f"has an entry {index} of a type that cannot stand there")
+            yield index, entry
+
+
+@contextlib.contextmanager
+def open_evidence(
+    path: Path,
+    trust: Mapping[str, Card],
+    *,
+    all_checkpoints: bool = False,
+    quorum: Quorum | None = None,
+    mandates: Iterable[bytes] = (),
+    clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+) -> Iterator[Evidence]:
+    """Open a bundle or a log's folder and verify all of it but the entries of a bundle.
+
+    Args:
+        path: the file or folder.
+        trust: the cards that the verifier trusts, by party id.
+        all_checkpoints: verify a bundle's older checkpoints too; a folder's are always verified.
+        quorum: which witnesses must have cosigned.
+        mandates: further envelopes that the verifier has.
+        clock_tolerance_s: by how much the platform's clock may have differed.
+
+    Raises:
+        ConfigError: a card is missing.
+        VerificationError: something does not verify; the first thing is named.
+        AuditError: there is no evidence, or it cannot be read.
+    """
+    book = MandateBook(trust, clock_tolerance_s=clock_tolerance_s)
+    book.add_all(mandates)
+    if path.is_dir():
+        yield _open_folder(path, trust, book, quorum)
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise AuditError(
+            f"there is no evidence in {path}: {error.strerror or type(error).__name__}",
+            mend="Name a bundle, or the folder `log` of a party's home, or a copy of it.",
+            reason="evidence_missing",
+        ) from error
+    with file:
+        reader = BundleReader(file)
+        opening = _Opening(reader, trust, all_checkpoints=all_checkpoints or quorum is not None)
+        yield opening.evidence(book, quorum)
+
+
+def log_owner(path: Path, trust: Mapping[str, Card]) -> Card:
+    """Return the trusted card of the party whose log a folder says it is; nothing is verified.
+
+    Raises:
+        ConfigError: that party's card is not among those that are trusted.
+        VerificationError: the newest checkpoint is malformed.
+        AuditError: there is no log, or it cannot be read.
+    """
+    return trusted_card(trust, parse_checkpoint(read_head(path)).origin)
+
+
+def read_head(path: Path) -> bytes:
+    """Return the newest checkpoint of a log's folder, a note; nothing is verified.
+
+    Raises:
+        AuditError: there is no log, or it cannot be read.
+    """
+    try:
+        with (path / CHECKPOINT).open("rb") as file:
+            return file.read(MAX_NOTE_BYTES)
+    except OSError as error:
+        raise AuditError(
+            f"there is no log in {path}",
+            mend="Name the folder `log` of a party's home, or a copy of it.",
+            reason="log_missing",
+        ) from error
+
+
+def _open_folder(
+    path: Path, trust: Mapping[str, Card], book: MandateBook, quorum: Quorum | None
+) -> Evidence:
+    owner = log_owner(path, trust)
+    cosigners = [card for party, card in trust.items() if party != owner.id]
+    log = verify_log_folder(
+        path,
+        owner.verifiers(),
+        cosigner_keys=[key for card in cosigners for key in card.cosigner_keys()],
+    )
+    if quorum is not None:
+        quorum.require_log(owner)
+        quorum.require_on(SignedNote.parse(read_head(path)), log.head)
+    size = log.head.tree_size
+    return Evidence(
+        owner=owner,
+        head=log.head,
+        header=None,
+        book=book,
+        n_checkpoints=log.n_checkpoints,
+        cosigners=log.cosigners,
+        unfinished=log.unfinished,
+        read=lambda: enumerate(StoredTree(path, size).entries(0, size)),
+    )
+
+
+class _Opening:
+    """A bundle on its way to being evidence: head, cards, mandates and checkpoints in their order."""
+
+    def __init__(
+        self, reader: BundleReader, trust: Mapping[str, Card], *, all_checkpoints: bool
+    ) -> None:
+        self._reader = reader
+        self._all = all_checkpoints
+        self._owner = trusted_card(trust, reader.header.party)
+        self._cosigners = [card for party, card in trust.items() if party != self._owner.id]
+        self._cosigned = {card.id: 0 for card in self._cosigners}
+        self._n_checkpoints = 0
+        self._head = self._verified(reader.head)
+        self._quorum_size = 0
+
+    def evidence(self, book: MandateBook, quorum: Quorum | None) -> Evidence:
+        """Verify everything before the entries."""
+        reader = self._reader
+        for _card in reader.cards():
+            # They are there for people: the verifier's own cards are what counts.
+            pass
+        book.add_all(reader.mandates())
+        if quorum is not None:
+            quorum.require_log(self._owner)
+            self._weigh(quorum, reader.head, self._head)
+        self._checkpoints(quorum)
+        required = None if quorum is None else self._quorum_size
+        return Evidence(
+            owner=self._owner,
+            head=self._head,
+            header=reader.header,
+            book=book,
+            n_checkpoints=self._n_checkpoints,
+            cosigners=dict(sorted(self._cosigned.items())),
+            unfinished=(),
+            read=lambda: _Proven(reader, self._head, required).entries(),
+        )
+
+    def _checkpoints(self, quorum: Quorum | None) -> None:
+        before = -1
+        for older in self._reader.checkpoints():
+            size = parse_checkpoint(older.note).tree_size
+            if not before < size < self._head.tree_size:
+                raise malformed("has its checkpoints in another order")
+            before = size
+            if not self._all:
+                continue
+            checkpoint = self._verified(older.note)
+            verify_consistency(
+                size,
+                checkpoint.root_hash,
+                self._head.tree_size,
+                self._head.root_hash,
+                older.proof,
+            )
+            if quorum is not None:
+                self._weigh(quorum, older.note, checkpoint)
+
+    def _verified(self, note: bytes) -> Checkpoint:
+        """Verify a checkpoint by both of the log's signatures, and the cosignatures of trusted cards."""
+        checkpoint = verify_checkpoint(note, self._owner.verifiers())
+        signed = SignedNote.parse(note)
+        for card in self._cosigners:
+            found = [
+                verify_cosignature(checkpoint, key, signature)
+                for key in card.cosigner_keys()
+                for signature in signed.by(key)
+            ]
+            if len(found) >= len(card.cosigner_keys()):
+                self._cosigned[card.id] = max(self._cosigned[card.id], checkpoint.tree_size)
+        self._n_checkpoints += 1
+        return checkpoint
+
+    def _weigh(self, quorum: Quorum, note: bytes, checkpoint: Checkpoint) -> None:
+        if quorum.is_on(SignedNote.parse(note), checkpoint):
+            self._quorum_size = max(self._quorum_size, checkpoint.tree_size)
+
+
+class _Proven:
+    """The entries of a bundle, each with its place proven, and none missing that its scope has."""
+
+    def __init__(self, reader: BundleReader, head: Checkpoint, quorum_size: int | None) -> None:
+        self._reader = reader
+        self._head = head
+        self._quorum_size = quorum_size
+
+    def entries(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each entry with its index; what is missing is named where its place is."""
+        run = _Run(self._reader.header, self._head.tree_size)
+        for proven in self._reader.entries():
+            verify_inclusion(
+                leaf_hash(proven.entry),
+                proven.index,
+                self._head.tree_size,
+                proven.proof,
+                self._head.root_hash,
+            )
+            if self._quorum_size is not None and proven.index >= self._quorum_size:
+                raise VerificationError(
+                    f"entry {proven.index} is under no checkpoint that satisfies the policy",
+                    mend="Have witnesses cosign a newer checkpoint, and export again.",
+                    reason="quorum_missing",
+                )
+            run.take(proven.index, proven.entry)
+            yield proven.index, proven.entry
+        run.finish()
+
+
+class _Run:
+    """The entries that a bundle must hold without a gap, by its scope.
+
+    A period's run has the entry before it and the entry after it as neighbours, which show by their
+    times that the run is all that there was.
+    """
+
+    def __init__(self, header: Header, size: int) -> None:
+        self._since, self._until = header.since, header.until
+        self._first, self._end = (0, 0)
+        self._from, self._to = 0, 0
+        if header.scope == "all":
+            self._from, self._to = 0, size
+        elif header.first is not None and header.end is not None:
+            self._first, self._end = header.first, header.end
+            if not self._first <= self._end <= size:
+                raise malformed("tells of a period that its log cannot have")
+            self._from, self._to = max(self._first - 1, 0), min(self._end + 1, size)
+        self._due = self._from
+
+    def take(self, index: int, data: bytes) -> None:
+        """Check one entry off."""
+        if not self._from <= index < self._to:
+            return
+        if index != self._due:
+            raise _incomplete(self._due)
+        self._due += 1
+        if self._since is not None and self._until is not None:
+            self._require_time(index, parse_entry(data).time)
+
+    def finish(self) -> None:
+        """Require every entry to have come."""
+        if self._due < self._to:
+            raise _incomplete(self._due)
+
+    def _require_time(self, index: int, time: str) -> None:
+        since, until = self._since or "", self._until or ""
+        if index < self._first and time >= since:
+            raise _incomplete(index)
+        if index >= self._end and time < until and index >= self._first:
+            raise _incomplete(index)
+
+
+def _incomplete(index: int) -> VerificationError:
+    return VerificationError(
+        f"the bundle lacks entry {index}, which its scope has, or an entry beside it",
+        mend="Ask for a bundle of the whole period, or of the whole log.",
+        reason="bundle_incomplete",
+    )

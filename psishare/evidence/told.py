@@ -1,0 +1,223 @@
+"""What a log tells of one exchange, against what both parties signed.
+
+Every field of an entry that repeats a signed document is compared with it; every signature is verified
+with the keys of cards that the verifier trusts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from psishare.errors import VerificationError
+from psishare.evidence.trust import trusted_card
+from psishare.exchange.offer import ANSWER, OFFER, Answer, Offer
+from psishare.exchange.receipt import Receipt, SignedReceipt
+from psishare.exchange.transcript import REQUEST, Transcript, frame_statement
+from psishare.keys.statement import verify_statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psishare.audit.entry import ExchangeAborted, ExchangeClosed, ExchangeOpened
+    from psishare.parties.card import Card
+
+
+def verify_opening(
+    entry: ExchangeOpened, trust: Mapping[str, Card], owner: str
+) -> tuple[Offer, Answer]:
+    """Verify offer and answer with the keys of the cards that are trusted."""
+    offer_bytes, answer_bytes = base64.b64decode(entry.offer), base64.b64decode(entry.answer)
+    offer, answer = Offer.parse(offer_bytes), Answer.parse(answer_bytes)
+    if {offer.authority, offer.platform} != {owner, entry.peer}:
+        raise contradiction("holds an offer between other parties")
+    for document, label, signature, party in (
+        (offer_bytes, OFFER, entry.offer_signature, offer.authority),
+        (answer_bytes, ANSWER, entry.answer_signature, offer.platform),
+    ):
+        key = trusted_card(trust, party).log_key
+        verify_statement(key, label, document, base64.b64decode(signature), party=party)
+    return offer, answer
+
+
+def require_told_alike(entry: ExchangeOpened, offer: Offer, answer: Answer) -> None:
+    """Require the entry's fields to be those of the documents that it holds."""
+    told = (
+        entry.exchange_id,
+        entry.protocol,
+        entry.dataset,
+        entry.kind,
+        entry.ruleset.version,
+        entry.ruleset.digest,
+        entry.output,
+        entry.rows,
+        entry.mandate_sha256,
+        entry.opening_commitment,
+        entry.operator_commitment,
+        entry.exchange_id,
+        entry.epoch,
+        entry.manifest_sha256,
+        entry.peer_opening_commitment,
+    )
+    signed = (
+        offer.exchange_id.hex(),
+        offer.protocol,
+        offer.dataset,
+        offer.kind,
+        offer.ruleset.version,
+        offer.ruleset.digest,
+        offer.output,
+        offer.rows,
+        offer.mandate_sha256,
+        offer.opening_commitment,
+        offer.operator_commitment,
+        answer.exchange_id,
+        answer.epoch,
+        answer.manifest_sha256,
+        answer.opening_commitment,
+    )
+    if told != signed or (answer.platform, answer.dataset) != (offer.platform, offer.dataset):
+        raise contradiction("differs from the documents that it holds")
+
+
+def verify_closing(
+    entry: ExchangeClosed,
+    opened: ExchangeOpened,
+    documents: tuple[Offer, Answer],
+    trust: Mapping[str, Card],
+) -> Receipt:
+    """Verify both signatures of a receipt, and that it is what this exchange came to.
+
+    Raises:
+        VerificationError: it is not.
+        ConfigError: a party's card is not trusted.
+    """
+    document = base64.b64decode(entry.receipt)
+    receipt = Receipt.parse(document)
+    signed = SignedReceipt(
+        receipt,
+        document,
+        base64.b64decode(entry.authority_signature),
+        base64.b64decode(entry.platform_signature),
+    )
+    signed.verify(
+        authority_key=trusted_card(trust, receipt.authority).log_key,
+        platform_key=trusted_card(trust, receipt.platform).log_key,
+    )
+    _require_receipt(entry, receipt, opened, documents)
+    return receipt
+
+
+def _require_receipt(
+    entry: ExchangeClosed,
+    receipt: Receipt,
+    opened: ExchangeOpened,
+    documents: tuple[Offer, Answer],
+) -> None:
+    """Require the receipt to be this exchange's, and the entry to say what it says."""
+    offer, answer = documents
+    expected = (
+        opened.exchange_id,
+        offer.authority,
+        offer.platform,
+        offer.protocol,
+        offer.dataset,
+        offer.kind,
+        offer.namespace,
+        offer.output,
+        answer.epoch,
+        answer.manifest_sha256,
+        opened.mandate_id,
+        offer.mandate_sha256,
+        answer.sha256.hex(),
+        answer.time,
+    )
+    actual = (
+        receipt.exchange_id,
+        receipt.authority,
+        receipt.platform,
+        receipt.protocol,
+        receipt.dataset,
+        receipt.kind,
+        receipt.namespace,
+        receipt.output,
+        receipt.epoch,
+        receipt.manifest_sha256,
+        receipt.mandate_id,
+        receipt.mandate_sha256,
+        receipt.answer_sha256,
+        receipt.opened,
+    )
+    told = entry.exchange_id, entry.peer, entry.mandate_id, entry.receipt_sha256, entry.rows
+    right = (
+        receipt.exchange_id,
+        opened.peer,
+        receipt.mandate_id,
+        hashlib.sha256(base64.b64decode(entry.receipt)).hexdigest(),
+        receipt.requests.rows,
+    )
+    if actual != expected or told != right:
+        raise contradiction("holds a receipt that is not this exchange's")
+    _require_sequences(receipt, offer, answer)
+
+
+def require_counts(entry: ExchangeAborted, offer: Offer | None) -> None:
+    """Require frames, rows, transcript and signature of an abort to be possible together.
+
+    Every frame but the last is full, so the offer gives the rows of so many frames.
+    """
+    rows = 0
+    if offer is not None and entry.frames <= _n_frames(offer.rows, offer.frame_rows):
+        rows = min(entry.frames * offer.frame_rows, offer.rows)
+    proven = entry.requests_transcript is not None and entry.last_signature is not None
+    unproven = entry.requests_transcript is None and entry.last_signature is None
+    if entry.rows != rows or not (proven if rows else unproven and entry.frames == 0):
+        raise contradiction("tells of requests that cannot have been made")
+
+
+def _n_frames(rows: int, frame_rows: int) -> int:
+    return -(-rows // frame_rows)
+
+
+def verify_last_request(entry: ExchangeAborted, offer: Offer, trust: Mapping[str, Card]) -> None:
+    """Verify the authority's signature over the last request before an abort."""
+    statement = frame_statement(
+        offer.exchange_id,
+        entry.frames - 1,
+        bytes.fromhex(entry.requests_transcript or ""),
+        entry.rows - (entry.frames - 1) * offer.frame_rows,
+    )
+    verify_statement(
+        trusted_card(trust, offer.authority).log_key,
+        REQUEST,
+        statement,
+        base64.b64decode(entry.last_signature or ""),
+        party=offer.authority,
+    )
+
+
+def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
+    """Require every sequence to have the frames and rows that offer and answer give it."""
+    due = {
+        "requests": offer.rows,
+        "answers": offer.rows,
+        "elements": answer.elements,
+        "returns": answer.elements if offer.output == "both" else 0,
+    }
+    for name, rows in due.items():
+        totals = getattr(receipt, name)
+        empty = Transcript(name, offer.exchange_id).value.hex()
+        if (totals.frames, totals.rows) != (_n_frames(rows, offer.frame_rows), rows) or (
+            (rows == 0) != (totals.transcript == empty)
+        ):
+            raise contradiction(f"holds a receipt whose {name} are not those that were due")
+
+
+def contradiction(fault: str) -> VerificationError:
+    """Return the error of an entry that cannot be, beside those before it or what was signed."""
+    return VerificationError(
+        f"it {fault}",
+        mend="The log's owner has written what cannot be; reconcile it with the peer's log.",
+        reason="log_contradicts",
+    )
