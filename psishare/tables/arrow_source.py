@@ -47,7 +47,7 @@ class ArrowSource:
                 mend="Give a pyarrow.Table, a pandas or polars frame, or a DuckDB relation.",
                 reason="not_a_table",
             )
-        return cls(table.cast(_plain(table.schema)))
+        return cls(table.cast(plain_schema(table.schema)))
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,7 +68,7 @@ class ArrowSource:
                 yield batch
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
+def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema without string views, which few kernels and no writer can take yet."""
     return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
 

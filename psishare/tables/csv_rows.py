@@ -43,7 +43,7 @@ class CsvRows:
 
 
 def require_writable(schema: pa.Schema) -> None:
-    """Refuse columns that have no form in CSV, before anything is written.
+    """Refuse columns that have no form in CSV or JSON lines, before anything is written.
 
     Raises:
         InputError: ``column_not_writable``.
@@ -51,8 +51,8 @@ def require_writable(schema: pa.Schema) -> None:
     for field in schema:
         if not _has_text_form(field.type):
             raise InputError(
-                f"column {field.name!r} holds {field.type}, which has no form in CSV",
-                mend="Write the result as Parquet.",
+                f"column {field.name!r} holds {field.type}, which has no form in a text file",
+                mend="Write the result as Parquet or Arrow.",
                 reason="column_not_writable",
             )
 

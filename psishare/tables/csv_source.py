@@ -22,7 +22,8 @@ from psishare.tables.csv_text import CsvText, require_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from psishare.tables.data_file import DataFile
 
 BLOCK_BYTES = 4 * 2**20
 MAX_ROW_BYTES = 64 * 2**20
@@ -30,23 +31,27 @@ MAX_ROW_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class CsvSource:
-    """A CSV file with a header.
+    """A CSV file.
 
     Attributes:
-        path: where it is.
+        file: where it is.
         encoding: how its text is encoded.
         delimiter: what stands between its values.
         schema: its columns, all ``string``.
+        header: whether its first row names the columns.
     """
 
-    path: Path
+    file: DataFile
     encoding: str
     delimiter: str
     schema: pa.Schema
+    header: bool = True
 
     @classmethod
-    def open(cls, path: Path, *, encoding: str, delimiter: str) -> Self:
-        """Read a CSV file's header.
+    def open(cls, file: DataFile, *, encoding: str, delimiter: str, header: bool) -> Self:
+        """Read a CSV file's header, or count the values of its first row.
+
+        Without a header the columns are named by their place: ``column_1`` and so on.
 
         Raises:
             InputError: ``csv_malformed``, ``table_empty``, ``encoding_invalid``,
@@ -54,8 +59,11 @@ class CsvSource:
         """
         require_encoding(encoding)
         _require_delimiter(delimiter)
-        names = _header(path, encoding, delimiter)
-        return cls(path, encoding, delimiter, pa.schema([(name, pa.string()) for name in names]))
+        names = _first_row(file, encoding, delimiter)
+        if not header:
+            names = [f"column_{place}" for place in range(1, len(names) + 1)]
+        schema = pa.schema([(name, pa.string()) for name in names])
+        return cls(file, encoding, delimiter, schema, header)
 
     def batches(self, columns: list[str], max_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the named columns, in that order, in batches of at most ``max_rows`` rows.
@@ -63,7 +71,7 @@ class CsvSource:
         Raises:
             InputError: ``csv_malformed``, ``encoding_invalid`` or ``input_unreadable``.
         """
-        text = CsvText(self.path, self.encoding)
+        text = CsvText(self.file, self.encoding)
         try:
             for rows in _Reading(self, columns, text):
                 for batch in rows.to_batches(max_chunksize=max_rows):
@@ -86,7 +94,7 @@ class _Reading:
     """
 
     def __init__(self, source: CsvSource, columns: list[str], text: CsvText) -> None:
-        self._path = source.path
+        self._file = source.file
         self._schema = source.schema
         self._columns = columns
         self._delimiter = source.delimiter
@@ -95,7 +103,8 @@ class _Reading:
         end = source.delimiter.join([self._end_mark] * len(source.schema))
         self._end = f"\n{end}\n".encode()
         self._n_rows = 0
-        self._header_is_next = True
+        self._header_is_next = source.header
+        self._is_first = True
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Yield the rows of each part."""
@@ -109,13 +118,13 @@ class _Reading:
                 yield rows
                 rest, n_bytes = rest[cut:], BLOCK_BYTES
             elif len(rest) > MAX_ROW_BYTES:
-                raise _long_row(self._path)
+                raise _long_row(self._file)
             else:
                 n_bytes = max(n_bytes, len(rest))
         if rest:
             last = self._parsed(rest)
             if last is None:
-                raise _open_quote(self._path)
+                raise _open_quote(self._file)
             yield last
 
     def _parsed(self, part: bytes) -> pa.Table | None:
@@ -127,7 +136,7 @@ class _Reading:
         ragged: list[_Ragged] = []
         # pyarrow takes a byte order mark away wherever it starts to read; behind a blank line, which
         # is no row, it does not, and only the file's first one is to go.
-        lead = b"" if self._header_is_next else b"\n"
+        lead = b"" if self._is_first else b"\n"
         rows = self._parse(lead + part + self._end, ragged)
         if rows is None:
             # A header that ends within a quoted value leaves pyarrow without any row to count.
@@ -138,7 +147,7 @@ class _Reading:
         if not len(rows) or rows.column(0)[-1].as_py() != self._end_mark:
             return None
         self._n_rows += len(rows) - 1
-        self._header_is_next = False
+        self._header_is_next = self._is_first = False
         return rows.slice(0, len(rows) - 1)
 
     def _parse(self, part: bytes, ragged: list[_Ragged]) -> pa.Table | None:
@@ -176,8 +185,8 @@ class _Reading:
         if ragged and ragged[0].number is not None:
             # pyarrow counts from 1, and the header with the rows.
             row = self._n_rows + ragged[0].number - (2 if self._header_is_next else 1)
-            return _ragged_row(self._path, row, ragged[0].expected, ragged[0].actual)
-        return _malformed(self._path, "is not CSV")
+            return _ragged_row(self._file, row, ragged[0].expected, ragged[0].actual)
+        return _malformed(self._file, "is not CSV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +211,8 @@ def _likely_row_end(text: bytes) -> int:
     return end or last
 
 
-def _header(path: Path, encoding: str, delimiter: str) -> list[str]:
-    text = CsvText(path, encoding)
+def _first_row(file: DataFile, encoding: str, delimiter: str) -> list[str]:
+    text = CsvText(file, encoding)
     try:
         start = text.read(BLOCK_BYTES)
     finally:
@@ -216,12 +225,12 @@ def _header(path: Path, encoding: str, delimiter: str) -> list[str]:
         names = []
     if names is None:
         raise InputError(
-            f"{path} is empty: it lacks even a header",
+            f"{file} is empty: it lacks even a header",
             mend="Give a CSV file whose first line names the columns.",
             reason="table_empty",
         )
     if not names:
-        raise _malformed(path, "has no readable header")
+        raise _malformed(file, "has no readable header")
     return names
 
 
@@ -234,33 +243,33 @@ def _require_delimiter(delimiter: str) -> None:
         )
 
 
-def _malformed(path: Path, what: str) -> InputError:
+def _malformed(file: DataFile, what: str) -> InputError:
     return InputError(
-        f"{path} {what}",
+        f"{file} {what}",
         mend="Write the file as RFC 4180 says, and give its delimiter and encoding.",
         reason="csv_malformed",
     )
 
 
-def _ragged_row(path: Path, row: int, expected: int, actual: int) -> InputError:
+def _ragged_row(file: DataFile, row: int, expected: int, actual: int) -> InputError:
     return InputError(
-        f"row {row} (from 0) of {path} has {actual} values where the header has {expected}",
+        f"row {row} (from 0) of {file} has {actual} values where the header has {expected}",
         mend="Mend the row: a value that holds the delimiter, a quote or a line break is quoted.",
         reason="csv_malformed",
     )
 
 
-def _open_quote(path: Path) -> InputError:
+def _open_quote(file: DataFile) -> InputError:
     return InputError(
-        f"{path} ends within a quoted value: a quote is never closed",
+        f"{file} ends within a quoted value: a quote is never closed",
         mend="Close the quote; double a quote that belongs to a value.",
         reason="csv_malformed",
     )
 
 
-def _long_row(path: Path) -> InputError:
+def _long_row(file: DataFile) -> InputError:
     return InputError(
-        f"a row of {path} is longer than {MAX_ROW_BYTES} bytes, or a quote in it is never closed",
+        f"a row of {file} is longer than {MAX_ROW_BYTES} bytes, or a quote in it is never closed",
         mend="Close the quote, or shorten the value.",
         reason="csv_malformed",
     )

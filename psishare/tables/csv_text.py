@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from psishare.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from psishare.tables.data_file import DataFile
 
 _UTF_8 = "utf-8"
 _NUL = b"\x00"
@@ -21,24 +21,21 @@ class CsvText:
     """A file of UTF-8 bytes, to be read from start to end once.
 
     Args:
-        path: the file.
+        file: the file.
         encoding: how it is encoded; known to Python.
 
     Raises:
         InputError: ``input_unreadable``.
     """
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        self._path = path
+    def __init__(self, file: DataFile, encoding: str) -> None:
+        self._of = file
         self._encoding = codecs.lookup(encoding).name
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._ended = False
         self._n_bytes = 0
         self._n_lines = 0
-        try:
-            self._file = path.open("rb", buffering=0)
-        except OSError as error:
-            raise self._unreadable(error) from None
+        self._file = file.open()
 
     def close(self) -> None:
         """Close the file."""
@@ -49,13 +46,13 @@ class CsvText:
 
         Raises:
             InputError: ``encoding_invalid``: a byte is not of the encoding, or there is a NUL;
-                ``input_unreadable``.
+                ``input_unreadable`` or ``compression_malformed``.
         """
         while not self._ended:
             try:
                 data = self._file.read(n_bytes)
             except OSError as error:
-                raise self._unreadable(error) from None
+                raise self._of.unreadable(error) from None
             self._ended = not data
             text = self._checked(data)
             if text:
@@ -88,7 +85,7 @@ class CsvText:
             line = self._n_lines + before.count("\n") + 1
             where = f" at byte {self._n_bytes - pending + error.start}, in line {line}"
         return InputError(
-            f"{self._path} is not {self._encoding}{where}",
+            f"{self._of} is not {self._encoding}{where}",
             mend="Find out the encoding in which the file was written and declare it.",
             reason="encoding_invalid",
         )
@@ -97,17 +94,10 @@ class CsvText:
         if _NUL in text:
             line = self._n_lines + text[: text.index(_NUL)].count(b"\n") + 1
             raise InputError(
-                f"{self._path} holds a NUL character in line {line}",
+                f"{self._of} holds a NUL character in line {line}",
                 mend="If it was written in UTF-16 or UTF-32, declare that; otherwise clean the file.",
                 reason="encoding_invalid",
             )
-
-    def _unreadable(self, error: OSError) -> InputError:
-        return InputError(
-            f"{self._path} cannot be read: {error.strerror}",
-            mend="Check the path, its permissions and the disk.",
-            reason="input_unreadable",
-        )
 
 
 def require_encoding(encoding: str) -> None:

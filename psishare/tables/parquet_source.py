@@ -13,7 +13,8 @@ from psishare.tables.text_check import require_text_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from psishare.tables.data_file import DataFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +22,22 @@ class ParquetSource:
     """A Parquet file.
 
     Attributes:
-        path: where it is.
+        file: where it is.
         schema: its columns.
     """
 
-    path: Path
+    file: DataFile
     schema: pa.Schema
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, file: DataFile) -> Self:
         """Read a Parquet file's schema.
 
         Raises:
             InputError: ``parquet_malformed``.
         """
-        with _open(path) as file:
-            return cls(path, file.schema_arrow.remove_metadata())
+        with _open(file) as opened:
+            return cls(file, opened.schema_arrow.remove_metadata())
 
     def batches(self, columns: list[str], max_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the named columns, in that order, in batches of at most ``max_rows`` rows.
@@ -45,9 +46,9 @@ class ParquetSource:
             InputError: ``parquet_malformed`` or ``encoding_invalid``.
         """
         n_rows = 0
-        with _open(self.path) as file:
-            reader = file.iter_batches(batch_size=max_rows, columns=columns)
-            while (batch := _next(reader, self.path)) is not None:
+        with _open(self.file) as opened:
+            reader = opened.iter_batches(batch_size=max_rows, columns=columns)
+            while (batch := _next(reader, self.file)) is not None:
                 # Parquet's paths have dots, so more columns may come than were named.
                 batch = batch.select(columns).replace_schema_metadata()
                 require_text_valid(batch, first_row=n_rows)
@@ -56,25 +57,25 @@ class ParquetSource:
                     yield batch
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(file: DataFile) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, memory_map=False, pre_buffer=False)
+        return pq.ParquetFile(file.path, memory_map=False, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError):
         pass
-    raise _malformed(path)
+    raise _malformed(file)
 
 
-def _next(reader: Iterator[pa.RecordBatch], path: Path) -> pa.RecordBatch | None:
+def _next(reader: Iterator[pa.RecordBatch], file: DataFile) -> pa.RecordBatch | None:
     try:
         return next(reader, None)
     except (pa.ArrowException, OSError, ValueError):
         pass
-    raise _malformed(path)
+    raise _malformed(file)
 
 
-def _malformed(path: Path) -> InputError:
+def _malformed(file: DataFile) -> InputError:
     return InputError(
-        f"{path} is not a Parquet file that can be read to its end",
+        f"{file} is not a Parquet file that can be read to its end",
         mend="Write the file anew, unencrypted, or name its true format.",
         reason="parquet_malformed",
     )

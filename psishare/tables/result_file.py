@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from psishare.errors import InputError
+from psishare.tables.arrow_rows import ArrowRows
 from psishare.tables.csv_rows import CsvRows, require_writable
 from psishare.tables.format import TableFormat
+from psishare.tables.jsonl_rows import JsonlRows
 from psishare.tables.parquet_rows import ParquetRows
 from psishare.tables.pending_file import PendingFile
 
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = "-"
 
+_ROWS: dict[TableFormat, type[CsvRows | ParquetRows | ArrowRows | JsonlRows]] = {
+    TableFormat.CSV: CsvRows,
+    TableFormat.PARQUET: ParquetRows,
+    TableFormat.ARROW: ArrowRows,
+    TableFormat.JSONL: JsonlRows,
+}
+
 
 class ResultFile:
     """A file of rows that exists only once it is complete.
@@ -34,10 +43,10 @@ class ResultFile:
     also those that a spreadsheet takes for a formula (``csv_rows``).
 
     Args:
-        path: where; ``-`` is standard output, for CSV only: the rows stay in memory until all of
-            them are there.
+        path: where; ``-`` is standard output: the rows stay in memory until all of them are there.
         schema: the columns.
-        format: ``csv`` or ``parquet``; None: by the path's suffix, and CSV for ``-``.
+        format: ``csv``, ``parquet``, ``arrow`` or ``jsonl``; None: by the path's suffix, and CSV for
+            ``-``.
         overwrite: whether a file that is there is replaced.
 
     Attributes:
@@ -62,7 +71,7 @@ class ResultFile:
         self._overwrite = overwrite
         self._to_standard_output = str(path) == STANDARD_OUTPUT
         self._format = self._choose(format)
-        if self._format is TableFormat.CSV:
+        if self._format in {TableFormat.CSV, TableFormat.JSONL}:
             require_writable(schema)
 
     def __enter__(self) -> Self:
@@ -73,8 +82,7 @@ class ResultFile:
             self._pending = None if self._to_standard_output else PendingFile(self._path)
             stream = self._pending.stream if self._pending else io.BytesIO()
             self._stream = stream
-            write_rows = CsvRows if self._format is TableFormat.CSV else ParquetRows
-            self._rows = write_rows(stream, self._schema)
+            self._rows = _ROWS[self._format](stream, self._schema)
         return self
 
     def __exit__(
@@ -106,15 +114,9 @@ class ResultFile:
         self.n_rows += batch.num_rows
 
     def _choose(self, format_: TableFormat | str | None) -> TableFormat:
-        if not self._to_standard_output:
-            return TableFormat.choose(self._path, format_)
-        if format_ not in {None, TableFormat.CSV}:
-            raise InputError(
-                "standard output takes CSV only",
-                mend="Name a file, or choose CSV.",
-                reason="format_unknown",
-            )
-        return TableFormat.CSV
+        if self._to_standard_output and format_ is None:
+            return TableFormat.CSV
+        return TableFormat.choose(self._path, format_)
 
     def _publish(self) -> None:
         if self._pending is not None:
@@ -170,7 +172,7 @@ def write_matches(
         table: the table that was asked about.
         mask: ``bool``, shape ``(n_rows,)``, no nulls: which of its rows matched.
         path: where; ``-`` is standard output.
-        format: ``csv`` or ``parquet``; None: by the path's suffix.
+        format: ``csv``, ``parquet``, ``arrow`` or ``jsonl``; None: by the path's suffix.
         overwrite: whether a file that is there is replaced.
 
     Returns:

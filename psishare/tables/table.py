@@ -1,6 +1,6 @@
 """A table: named columns that can be read, batch by batch, as often as needed.
 
-A file is read anew each time and must be the same file each time: one that changes in between ends
+Files are read anew each time and must be the same files each time: one that changes in between ends
 in an error, never in rows that do not belong together.
 """
 
@@ -14,16 +14,22 @@ from psishare.errors import InputError
 from psishare.tables.arrow_source import ArrowSource
 from psishare.tables.csv_source import CsvSource
 from psishare.tables.format import TableFormat
+from psishare.tables.found_files import found_files
+from psishare.tables.ipc_source import IpcSource
+from psishare.tables.joined_source import JoinedSource
+from psishare.tables.jsonl_source import JsonlSource
 from psishare.tables.parquet_source import ParquetSource
-from psishare.tables.stamp import Stamp, require_unchanged
 from psishare.tables.text_check import is_text
+from psishare.tables.text_source import TextSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
+    from psishare.tables.data_file import DataFile
     from psishare.tables.source import Source
+    from psishare.tables.stamp import Stamp
 
 MAX_BATCH_ROWS = 65_536
 
@@ -33,7 +39,7 @@ class Table:
     """Rows under named columns. Make one with ``open_table`` or ``Table.from_arrow``."""
 
     _source: Source
-    _file: tuple[Path, Stamp] | None
+    _files: tuple[DataFile, ...]
 
     def __post_init__(self) -> None:
         """Refuse a table without columns, or with two of one name."""
@@ -48,18 +54,19 @@ class Table:
             )
 
     @classmethod
-    def from_arrow(cls, data: Any) -> Self:
+    def from_arrow(cls, data: Any, *, as_text: Sequence[str] = ()) -> Self:
         """Take a table that is in memory.
 
         Args:
             data: anything with the Arrow PyCapsule interface (``__arrow_c_stream__`` or
                 ``__arrow_c_array__``): a ``pyarrow.Table``, a pandas or polars frame, a DuckDB
                 relation.
+            as_text: integer columns that are read as text, digit by digit.
 
         Raises:
             InputError: ``not_a_table``, ``column_duplicated`` or ``table_empty``.
         """
-        return cls(ArrowSource.of(data), None)
+        return cls(_as_text(ArrowSource.of(data), as_text), ())
 
     @property
     def schema(self) -> pa.Schema:
@@ -102,21 +109,14 @@ class Table:
         if not is_text(type_):
             raise InputError(
                 f"column {column!r} holds {type_}, not text: leading zeros and plus signs may be lost",
-                mend="Write the column as strings where it comes from, then try again.",
+                mend="Write the column as strings where it comes from; or, if nothing was lost, say"
+                " that whole numbers are read as text.",
                 reason="column_not_text",
             )
 
-    def stamp(self) -> Stamp | None:
-        """Return the stamp of the file as it was opened; None for a table in memory."""
-        return self._file[1] if self._file else None
-
-    def unchanged_since(self, stamp: Stamp | None) -> bool:
-        """Tell whether the file, as it is now, is the one of the stamp; in memory it always is.
-
-        Raises:
-            InputError: ``input_unreadable``: the file is gone.
-        """
-        return self._file is None or Stamp.of(self._file[0]) == stamp
+    def stamps(self) -> tuple[Stamp, ...]:
+        """Return the stamps of the files as they were opened; none for a table in memory."""
+        return tuple(file.stamp for file in self._files)
 
     def _read(self, columns: list[str], max_rows: int) -> Iterator[pa.RecordBatch]:
         self._require_unchanged()
@@ -129,8 +129,8 @@ class Table:
         self._require_unchanged()
 
     def _require_unchanged(self) -> None:
-        if self._file is not None:
-            require_unchanged(*self._file)
+        for file in self._files:
+            file.require_unchanged()
 
     def _require_columns(self, columns: Sequence[str]) -> None:
         missing = [column for column in columns if column not in self.schema_names]
@@ -148,29 +148,46 @@ def open_table(
     format: TableFormat | str | None = None,  # noqa: A002  the word that everyone looks for
     encoding: str = "utf-8",
     delimiter: str = ",",
+    header: bool = True,
+    as_text: Sequence[str] = (),
 ) -> Table:
-    """Open a CSV or Parquet file as a table.
+    """Open files as a table: CSV, Parquet, Arrow (file or stream) or JSON lines.
 
     Args:
-        path: a regular file.
-        format: ``csv`` or ``parquet``; None: by the name's suffix.
-        encoding: of a CSV file, as Python names it. Never guessed.
-        delimiter: of a CSV file.
+        path: a regular file; a folder or a pattern (``lists/*.csv``), whose files have the same
+            columns and are read in the order of their paths; ``-`` for standard input, which is held
+            in memory.
+        format: ``csv``, ``parquet``, ``arrow`` or ``jsonl``, and for a file that is compressed as a
+            whole ``csv.gz``, ``jsonl.zst`` and so on; None: by the name's suffixes. Needed for ``-``.
+        encoding: of CSV, as Python names it. Never guessed.
+        delimiter: of CSV.
+        header: whether a CSV file's first row names its columns; if not, they are ``column_1`` and so
+            on.
+        as_text: integer columns that are read as text, digit by digit. Leading zeros and plus signs
+            that they lost when they were stored stay lost.
 
     Raises:
         InputError: ``input_unreadable``, ``format_unknown``, ``table_empty``, ``column_duplicated``,
-            ``csv_malformed``, ``parquet_malformed``, ``encoding_invalid``, ``encoding_unknown`` or
-            ``delimiter_invalid``.
+            ``schema_differs``, ``csv_malformed``, ``parquet_malformed``, ``arrow_malformed``,
+            ``jsonl_malformed``, ``compression_malformed``, ``encoding_invalid``,
+            ``encoding_unknown`` or ``delimiter_invalid``.
     """
-    path = Path(path)
-    chosen = TableFormat.choose(path, format)
-    stamp = Stamp.of(path)
-    source: Source
-    if chosen is TableFormat.CSV:
-        source = CsvSource.open(path, encoding=encoding, delimiter=delimiter)
-    else:
-        source = ParquetSource.open(path)
-    return Table(source, (path, stamp))
+    found = found_files(Path(path), format)
+
+    def opened(file: DataFile, format_: TableFormat) -> Source:
+        if format_ is TableFormat.CSV:
+            return CsvSource.open(file, encoding=encoding, delimiter=delimiter, header=header)
+        if format_ is TableFormat.JSONL:
+            return JsonlSource.open(file, as_text=frozenset(as_text))
+        return (ParquetSource if format_ is TableFormat.PARQUET else IpcSource).open(file)
+
+    parts = [opened(file, format_) for file, format_ in found]
+    source = parts[0] if len(parts) == 1 else JoinedSource.of(parts, [str(f) for f, _ in found])
+    return Table(_as_text(source, as_text), tuple(file for file, _ in found))
+
+
+def _as_text(source: Source, columns: Sequence[str]) -> Source:
+    return TextSource.of(source, frozenset(columns)) if columns else source
 
 
 def _list(names: Sequence[str]) -> str:

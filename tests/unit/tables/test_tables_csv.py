@@ -9,6 +9,7 @@ import pytest
 
 from psishare.errors import InputError
 from psishare.tables import Table, csv_source, open_table
+from psishare.tables.data_file import DataFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +138,7 @@ def test_rows_do_not_depend_on_where_blocks_end(
     path = write(tmp_path, text.encode())
     # The header must lie in the first block; all other rows may be cut anywhere.
     source = csv_source.CsvSource(
-        path, "utf-8", ",", pa.schema([("k", pa.string()), ("v", pa.string())])
+        DataFile.at(path, None), "utf-8", ",", pa.schema([("k", pa.string()), ("v", pa.string())])
     )
     found = [
         tuple(row.values()) for batch in source.batches(["k", "v"], 2) for row in batch.to_pylist()

@@ -192,9 +192,10 @@ def test_standard_output_gets_nothing_after_an_exception(monkeypatch: pytest.Mon
     assert output.buffer.getvalue() == b""
 
 
-def test_standard_output_takes_csv_only() -> None:
+@pytest.mark.parametrize("name", ["csv.gz", "xlsx", "", "jsonl.zst"])
+def test_standard_output_takes_known_formats_only(name: str) -> None:
     with pytest.raises(InputError) as caught:
-        ResultFile("-", SCHEMA, "parquet")
+        ResultFile("-", SCHEMA, name)
     assert caught.value.reason == "format_unknown"
 
 
