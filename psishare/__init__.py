@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from psishare.client import DraftedMandate as DraftedMandate
     from psishare.client import KeyColumn as KeyColumn
+    from psishare.client import KindDescription as KindDescription
+    from psishare.client import ListQuality as ListQuality
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
     from psishare.client import Party as Party
     from psishare.client import Server as Server
     from psishare.client import Session as Session
     from psishare.client import Summary as Summary
+    from psishare.client import Table as Table
+    from psishare.client import check_list as check_list
+    from psishare.client import describe_kind as describe_kind
     from psishare.client import draft_mandate as draft_mandate
     from psishare.client import init_party as init_party
+    from psishare.client import kind_names as kind_names
     from psishare.client import log_size as log_size
+    from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
@@ -29,15 +36,22 @@ __version__ = metadata.version("psishare")
 __all__ = [
     "DraftedMandate",
     "KeyColumn",
+    "KindDescription",
+    "ListQuality",
     "ListSource",
     "Match",
     "Party",
     "Server",
     "Session",
     "Summary",
+    "Table",
+    "check_list",
+    "describe_kind",
     "draft_mandate",
     "init_party",
+    "kind_names",
     "log_size",
+    "open_table",
     "pin_peer",
     "unpin_peer",
     "verify_mandate",

@@ -35,10 +35,13 @@ from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
+from psishare.exchange.list_quality import ListQuality, list_quality, rejects_schema
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
 from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
 from psishare.exchange.register import Register, Row
+from psishare.identifiers import KINDS, kind, ruleset_digest, ruleset_version
+from psishare.identifiers.ruleset import vectors
 from psishare.keys.durable_file import write_durably
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.mandates.budget import Budget
@@ -76,15 +79,22 @@ if TYPE_CHECKING:
 __all__ = [
     "DraftedMandate",
     "KeyColumn",
+    "KindDescription",
+    "ListQuality",
     "ListSource",
     "Match",
     "Party",
     "Server",
     "Session",
     "Summary",
+    "Table",
+    "check_list",
+    "describe_kind",
     "draft_mandate",
     "init_party",
+    "kind_names",
     "log_size",
+    "open_table",
     "pin_peer",
     "unpin_peer",
     "verify_mandate",
@@ -97,6 +107,8 @@ Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24
 HOUSEKEEPING_S = 1.0
+EXAMPLE_CHARACTERS = 100
+"""The longest published value that is shown as an example."""
 LOGGING_ROLES = frozenset({"platform", "authority"})
 TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
 
@@ -645,6 +657,102 @@ class _News:
         start, self._size = self._size, self._log.size
         for data in self._log.entries(start, self._size):
             self._told(parse_entry(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A published value of a kind: what it becomes, or why it is rejected, and by which rule."""
+
+    value: str
+    canonical: str | None
+    reason: str | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class KindDescription:
+    """A kind of identifiers.
+
+    Attributes:
+        name: its name, such as ``phone``.
+        summary: what it is, in a few words.
+        note: what was chosen, and what to mind.
+        takes_region: whether a default region completes its values.
+        version: the specification's number.
+        digest: of what this installation makes of the published values; both parties' must agree.
+        examples: published values.
+    """
+
+    name: str
+    summary: str
+    note: str
+    takes_region: bool
+    version: int
+    digest: str
+    examples: tuple[Example, ...]
+
+
+def kind_names() -> tuple[str, ...]:
+    """Return the names of all kinds of identifiers."""
+    return tuple(KINDS)
+
+
+def describe_kind(name: str) -> KindDescription:
+    """Describe a kind of identifiers.
+
+    Raises:
+        InputError: ``kind_unknown``.
+    """
+    found = kind(name)
+    examples = tuple(
+        Example(case.input, case.canonical, case.reason, case.rule)
+        for case in vectors(name)
+        if case.input and len(case.input) <= EXAMPLE_CHARACTERS and case.region is None
+    )
+    return KindDescription(
+        name=found.name,
+        summary=found.summary,
+        note=found.note,
+        takes_region=found.takes_region,
+        version=ruleset_version(name),
+        digest=ruleset_digest(name),
+        examples=examples,
+    )
+
+
+def check_list(
+    data: Any,
+    key: KeyColumn | str,
+    *,
+    rejects: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ListQuality:
+    """Count what a list's key column holds: accepted, repaired, rejected, twice.
+
+    Args:
+        data: a table, the path of its file, or anything with the Arrow PyCapsule interface.
+        key: the key column, or ``KIND=COLUMN``.
+        rejects: where to write the rejected rows, with row number and reason; mode 0600.
+        overwrite: whether a file that is there is replaced.
+        progress: called as rows are read.
+
+    Raises:
+        InputError: the list cannot be read, or the rejected rows cannot be written.
+    """
+    table = _table(data)
+    column = KeyColumn.parse(key) if isinstance(key, str) else key
+    report, rows = progress or _quiet, 0
+
+    def read(n_rows: int) -> None:
+        nonlocal rows
+        rows += n_rows
+        report("reading", rows, 0)
+
+    if rejects is None:
+        return list_quality(table, column, read)
+    with ResultFile(rejects, rejects_schema(table), overwrite=overwrite) as file:
+        return list_quality(table, column, read, rejects=file)
 
 
 def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:

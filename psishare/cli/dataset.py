@@ -8,7 +8,18 @@ import typer
 import psishare
 from psishare.cli.console import moment, number, print_json, say_fields, say_table
 from psishare.cli.group import example, new_group
-from psishare.cli.option import Home, Json, Key, Namespace, Region
+from psishare.cli.option import (
+    AsText,
+    Delimiter,
+    Encoding,
+    Format,
+    Home,
+    Json,
+    Key,
+    Namespace,
+    NoHeader,
+    Region,
+)
 from psishare.cli.progress import shown
 from psishare.datasets.manifest import SignedManifest
 from psishare.errors import ConfigError
@@ -27,7 +38,7 @@ def encode(
     *,
     home: Home,
     data: Annotated[
-        Path, typer.Option(metavar="FILE", help="The list: CSV or Parquet, by its suffix.")
+        Path, typer.Option(metavar="FILE", help="The list: a file, a folder, a pattern or `-`.")
     ],
     key: Key,
     namespace: Namespace = "",
@@ -41,13 +52,26 @@ def encode(
     max_query: Annotated[
         int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
     ] = 2**20,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a list under a fresh key: the next epoch of a dataset, entered in the log."""
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    table = psishare.open_table(
+        data,
+        format=format_,
+        encoding=encoding,
+        delimiter=delimiter,
+        header=not no_header,
+        as_text=[column.column] if as_text else (),
+    )
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         signed = party.encode(
-            data, column, name=name, n_max=n_max, max_query=max_query, progress=report
+            table, column, name=name, n_max=n_max, max_query=max_query, progress=report
         )
     if as_json:
         print_json(_document(signed))

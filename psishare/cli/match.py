@@ -8,7 +8,19 @@ import typer
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields
 from psishare.cli.group import example, new_command
-from psishare.cli.option import Home, Json, Key, Namespace, Overwrite, Region
+from psishare.cli.option import (
+    AsText,
+    Delimiter,
+    Encoding,
+    Format,
+    Home,
+    Json,
+    Key,
+    Namespace,
+    NoHeader,
+    Overwrite,
+    Region,
+)
 from psishare.cli.progress import shown
 from psishare.psi.suite import Output, Protocol
 
@@ -33,7 +45,7 @@ def match(
     dataset: Annotated[str, typer.Option(metavar="NAME", help="The platform's dataset.")],
     mandate: Annotated[Path, typer.Option(metavar="FILE", help="The signed mandate.")],
     data: Annotated[
-        Path, typer.Option(metavar="FILE", help="Your list: CSV or Parquet, by its suffix.")
+        Path, typer.Option(metavar="FILE", help="Your list: a file, a folder, a pattern or `-`.")
     ],
     key: Key,
     namespace: Namespace = "",
@@ -42,7 +54,7 @@ def match(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Where the matching rows go: CSV or Parquet; `-` is standard output.",
+            help="Where the matching rows go: csv, parquet, arrow, jsonl; `-`: standard output.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -61,6 +73,11 @@ def match(
         float,
         typer.Option(metavar="SECONDS", min=0.1, help="How long each call may take."),
     ] = 60.0,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Find out which of your rows the platform has too.
@@ -69,13 +86,21 @@ def match(
     """
     _require_out(out, output, as_json=as_json)
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    table = psishare.open_table(
+        data,
+        format=format_,
+        encoding=encoding,
+        delimiter=delimiter,
+        header=not no_header,
+        as_text=[column.column] if as_text else (),
+    )
     with (
         shown(quiet=as_json) as report,
         psishare.Party.open(home) as party,
         party.connect(platform, address, timeout_s=timeout) as session,
     ):
         found = session.match(
-            data,
+            table,
             key=column,
             dataset=dataset,
             mandate=mandate,

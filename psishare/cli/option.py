@@ -44,3 +44,29 @@ Region = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="The list's format if its suffix does not say it: csv, parquet, arrow, jsonl, csv.gz...",
+    ),
+]
+Encoding = Annotated[
+    str, typer.Option(metavar="NAME", help="How a CSV list is encoded; never guessed.")
+]
+Delimiter = Annotated[
+    str, typer.Option(metavar="CHAR", help="What stands between a CSV list's values.")
+]
+NoHeader = Annotated[
+    bool,
+    typer.Option(
+        "--no-header", help="A CSV list starts with a row; its columns are column_1 and so on."
+    ),
+]
+AsText = Annotated[
+    bool,
+    typer.Option(
+        "--as-text", help="Read a key column of whole numbers as text; lost zeros stay lost."
+    ),
+]

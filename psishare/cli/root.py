@@ -13,6 +13,7 @@ COMMANDS = (
     "party",
     "peer",
     "mandate",
+    "identifiers",
     "dataset",
     "serve",
     "match",

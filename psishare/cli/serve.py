@@ -20,7 +20,17 @@ from psishare.audit.entry import (
 )
 from psishare.cli.console import moment, number, print_json, say, short, tell
 from psishare.cli.group import example, new_command
-from psishare.cli.option import Home, Json, Namespace, Region
+from psishare.cli.option import (
+    AsText,
+    Delimiter,
+    Encoding,
+    Format,
+    Home,
+    Json,
+    Namespace,
+    NoHeader,
+    Region,
+)
 from psishare.cli.progress import shown
 
 app = new_command()
@@ -78,6 +88,11 @@ def serve(
             metavar="SECONDS", min=1.0, help="Abort an exchange that stands still for so long."
         ),
     ] = 300.0,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Serve datasets and lists to pinned authorities.
@@ -85,7 +100,25 @@ def serve(
     Says in one line where it listens, once it does. SIGINT and SIGTERM end it within seconds:
     exchanges that are still open are aborted, and the log says so.
     """
-    lists = _lists(data or [], keys or [], names or [], namespace, region)
+    columns = [
+        psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in keys or []
+    ]
+    _require_pairs(data or [], columns, names or [])
+    lists = [
+        psishare.ListSource(
+            psishare.open_table(
+                file,
+                format=format_,
+                encoding=encoding,
+                delimiter=delimiter,
+                header=not no_header,
+                as_text=[column.column] if as_text else (),
+            ),
+            column,
+            name,
+        )
+        for file, column, name in zip(data or [], columns, names or [], strict=True)
+    ]
     stopped = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -110,17 +143,9 @@ def serve(
             stopped.wait()
 
 
-def _lists(
-    data: list[Path], keys: list[str], names: list[str], namespace: str, region: str | None
-) -> "list[psishare.ListSource]":
-    if not len(data) == len(keys) == len(names):
+def _require_pairs(data: list[Path], columns: "list[psishare.KeyColumn]", names: list[str]) -> None:
+    if not len(data) == len(columns) == len(names):
         raise typer.BadParameter("each --data needs a --key and a --name")
-    return [
-        psishare.ListSource(
-            file, psishare.KeyColumn.parse(key, namespace=namespace, region=region), name
-        )
-        for file, key, name in zip(data, keys, names, strict=True)
-    ]
 
 
 def _watched(*, as_json: bool) -> bool:

@@ -34,9 +34,10 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("party init", "party show", "party export"),
         *("peer add", "peer list", "peer remove"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
+        *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "serve", "match"),
         *("exchange list", "exchange show", "demo"),
-        *("audit export", "audit fsck", "audit verify"),
+        *("audit export", "audit fsck", "audit reconcile", "audit verify"),
     }
 
 
