@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from psishare.cli import audit_export, audit_fsck
+from psishare.cli import audit_export, audit_fsck, audit_reconcile
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
@@ -23,6 +23,7 @@ BUNDLE_EXAMPLE = "psishare audit verify case.bundle --trust tele.card --trust co
 app = new_group("Verify audit logs, offline, with public cards alone.", EXAMPLE)
 app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
+app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 
 
 @app.command(epilog=example(EXAMPLE, BUNDLE_EXAMPLE))

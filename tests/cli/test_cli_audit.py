@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_stage import AUTHORITY, ISSUER, PLATFORM, Office, psi
+from cli_stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Office, psi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,3 +142,52 @@ def test_fsck_names_the_file_and_the_byte_that_differ(office: Office, tmp_path: 
         "byte": 33,
         "finding": "differs from the entries",
     }
+
+
+def test_bundles_verify_and_reconcile_with_everything_native_blocked(
+    office: Office, tmp_path: Path
+) -> None:
+    trust = [
+        word
+        for party in (PLATFORM, AUTHORITY, ISSUER, VALIDATOR)
+        for word in ("--trust", str(office.card(party)))
+    ]
+    bundles = []
+    for party in (PLATFORM, AUTHORITY):
+        path = tmp_path / f"{party}.bundle"
+        ran = psi("audit", "export", path, "--home", office.home(party), "--json")
+        assert (ran.code, ran.document["missing_mandates"]) == (0, [])
+        bundles.append(str(path))
+    for words in (["verify", bundles[0]], ["verify", bundles[1]], ["reconcile", *bundles]):
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCKED, "audit", *words, *trust, "--json"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    ran = psi("audit", "verify", bundles[0], *trust, "--json")
+    [exchange] = ran.document["exchanges"]
+    assert (ran.document["scope"], exchange["mandate"]) == ({"scope": "all"}, "covers")
+
+
+def test_a_policy_whose_quorum_is_missing_ends_with_8(office: Office, tmp_path: Path) -> None:
+    log = office.homes[PLATFORM].log_path
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    own = office.homes[PLATFORM].card.verifiers()[0].encode()
+    cosigner = office.homes[AUTHORITY].card.cosigner_keys()[0].encode()
+    stranger = office.homes[ISSUER].card.cosigner_keys()[0].encode()
+    policy = tmp_path / "policy"
+    for lines, code in (
+        ([f"log {own}", f"witness a {cosigner}", "quorum a"], 0),
+        ([f"log {own}", f"witness b {stranger}", "quorum b"], 8),
+        ([f"log {own}", f"witness a {cosigner}", f"witness b {stranger}"], 3),
+    ):
+        policy.write_text("\n".join(["# who must have seen it", *lines, ""]), encoding="utf-8")
+        assert psi("audit", "verify", log, *trust, "--policy", policy).code == code
+    policy.write_text(
+        f"log {own}\nwitness a {cosigner}\nwitness b {stranger}\ngroup g any a b\nquorum g\n",
+        encoding="utf-8",
+    )
+    assert psi("audit", "verify", log, *trust, "--policy", policy).code == 0
