@@ -23,6 +23,10 @@ __all__ = [
     "merkle_root",
     "one_way_map",
     "prove_with",
+    "shard_encode",
+    "shard_lookup",
+    "shard_verify",
+    "sort_distinct",
     "sort_elements",
 ]
 
@@ -215,6 +219,57 @@ def lookup(haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray) 
     """Return, for each needle, whether a strictly increasing column holds it; same width.
 
     Costs the needles times the logarithm of the column, which may be mapped from a file.
+    """
+
+def sort_distinct(fingerprints: pa.FixedSizeBinaryArray, *, bits: int) -> pa.FixedSizeBinaryArray:
+    """Sort fingerprints by bytes and leave out what occurs twice: one run of an encoding.
+
+    Args:
+        fingerprints: ``fixed_size_binary[ceil(bits / 8)]``, shape ``(n,)``.
+        bits: 1 to 120; the bits after them are zero.
+
+    Raises:
+        InputError: they are not fingerprints of that many bits.
+    """
+
+def shard_encode(
+    runs: list[pa.FixedSizeBinaryArray], *, bits: int, prefix_bits: int, prefix: int
+) -> tuple[bytes, int]:
+    """Merge sorted runs into the shard of one prefix (dataset.md, section 3).
+
+    Args:
+        runs: as ``sort_distinct`` returns them; may be mapped from files.
+        bits: of a fingerprint, 1 to 120.
+        prefix_bits: 0 to 13; ``prefix`` is below 2^prefix_bits.
+
+    Returns:
+        The shard's bytes, and its number of items, duplicates left out.
+
+    Raises:
+        InputError: the runs are not sorted fingerprints of that many bits, spread as a PRF's are.
+    """
+
+def shard_lookup(
+    shards: list[pa.UInt8Array], needles: pa.FixedSizeBinaryArray, *, bits: int
+) -> pa.BooleanArray:
+    """Return, for each needle, whether the shard of its prefix holds it.
+
+    Args:
+        shards: the bytes of one shard for each prefix, in order; may be mapped from files.
+        needles: ``fixed_size_binary[ceil(bits / 8)]``, shape ``(n,)``, any order.
+
+    Raises:
+        ProtocolError: a shard is not one of that many bits and that place.
+        InputError: the number of shards is no power of two, or the needles have another width.
+    """
+
+def shard_verify(
+    shard: pa.UInt8Array, *, bits: int, prefix_bits: int, prefix: int, items: int
+) -> None:
+    """Verify that a shard is the one encoding of what it holds, and belongs to its place.
+
+    Raises:
+        ProtocolError: it is not.
     """
 
 def merkle_root(values: pa.Array) -> bytes:

@@ -28,20 +28,19 @@ import pyarrow.compute as pc
 
 from psishare.audit.entry import Entry, LogCreated, PeerAdded, PeerRemoved, parse_entry
 from psishare.audit.log import Log
+from psishare.datasets.encode import DEFAULT_MEMORY_BYTES
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
 from psishare.errors import AuditError, ConfigError, InputError, PsishareError
 from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
+from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
-from psishare.exchange.list_quality import ListQuality, list_quality, rejects_schema
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
 from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
 from psishare.exchange.register import Register, Row
-from psishare.identifiers import KINDS, kind, ruleset_digest, ruleset_version
-from psishare.identifiers.ruleset import vectors
 from psishare.keys.durable_file import write_durably
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.mandates.budget import Budget
@@ -79,22 +78,15 @@ if TYPE_CHECKING:
 __all__ = [
     "DraftedMandate",
     "KeyColumn",
-    "KindDescription",
-    "ListQuality",
     "ListSource",
     "Match",
     "Party",
     "Server",
     "Session",
     "Summary",
-    "Table",
-    "check_list",
-    "describe_kind",
     "draft_mandate",
     "init_party",
-    "kind_names",
     "log_size",
-    "open_table",
     "pin_peer",
     "unpin_peer",
     "verify_mandate",
@@ -107,8 +99,6 @@ Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24
 HOUSEKEEPING_S = 1.0
-EXAMPLE_CHARACTERS = 100
-"""The longest published value that is shown as an example."""
 LOGGING_ROLES = frozenset({"platform", "authority"})
 TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
 
@@ -301,6 +291,7 @@ class Party:
         name: str,
         n_max: int | None = None,
         max_query: int = DEFAULT_MAX_QUERY,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
         progress: Progress | None = None,
     ) -> SignedManifest:
         """Evaluate a list into the next epoch of a dataset, and log that it is published.
@@ -313,7 +304,10 @@ class Party:
             n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
                 leaves a quarter of headroom.
             max_query: the most distinct rows that one exchange may ask.
+            memory_bytes: what this process is to stay under, at least 256 MiB.
             progress: called as steps advance.
+
+        An encoding of a file that was interrupted goes on where it stopped.
 
         Raises:
             InputError: the column, the kind or the name is not valid, or there are too many items.
@@ -323,30 +317,24 @@ class Party:
         require_name(name)
         report = progress or _quiet
         column = KeyColumn.parse(key) if isinstance(key, str) else key
-        prepared = self._prepare(_table(data), column, report)
-        n_items = len(prepared.distinct)
+        identifiers = CanonicalColumn.of(_table(data), column, _rows_read(report))
         parameters = Parameters(
             platform=self.home.id,
             ruleset=ManifestRuleset(version=column.ruleset.version, digest=column.ruleset.digest),
-            n_max=n_max or default_n_max(n_items),
+            n_max=n_max or default_n_max(identifiers.n_rows),
             max_query=max_query,
             created=write_time(now()),
         )
-        done = 0
-
-        def advanced(rows: int) -> None:
-            nonlocal done
-            done += rows
-            report("evaluating", done, n_items)
-
         with self._store().encode(
             name,
             column.kind,
             column.namespace,
-            _slices(prepared.distinct),
+            identifiers.batches,
             parameters=parameters,
             signer=self.home.log_signer(),
-            progress=advanced,
+            progress=_advanced(report, "evaluating", identifiers.n_rows),
+            source=identifiers.source,
+            memory_bytes=memory_bytes,
         ) as epoch:
             epoch.note_entry(self.journal.published(epoch.signed))
         return epoch.signed
@@ -429,14 +417,7 @@ class Party:
         )
 
     def _prepare(self, table: Table, key: KeyColumn, report: Progress) -> PreparedList:
-        rows = 0
-
-        def read(n_rows: int) -> None:
-            nonlocal rows
-            rows += n_rows
-            report("reading", rows, 0)
-
-        return prepare(table, key, read)
+        return prepare(table, key, _rows_read(report))
 
     def _store(self) -> DatasetStore:
         return DatasetStore(self.home.datasets_path, public_key=self.home.card.log_key)
@@ -657,102 +638,6 @@ class _News:
         start, self._size = self._size, self._log.size
         for data in self._log.entries(start, self._size):
             self._told(parse_entry(data))
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A published value of a kind: what it becomes, or why it is rejected, and by which rule."""
-
-    value: str
-    canonical: str | None
-    reason: str | None
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class KindDescription:
-    """A kind of identifiers.
-
-    Attributes:
-        name: its name, such as ``phone``.
-        summary: what it is, in a few words.
-        note: what was chosen, and what to mind.
-        takes_region: whether a default region completes its values.
-        version: the specification's number.
-        digest: of what this installation makes of the published values; both parties' must agree.
-        examples: published values.
-    """
-
-    name: str
-    summary: str
-    note: str
-    takes_region: bool
-    version: int
-    digest: str
-    examples: tuple[Example, ...]
-
-
-def kind_names() -> tuple[str, ...]:
-    """Return the names of all kinds of identifiers."""
-    return tuple(KINDS)
-
-
-def describe_kind(name: str) -> KindDescription:
-    """Describe a kind of identifiers.
-
-    Raises:
-        InputError: ``kind_unknown``.
-    """
-    found = kind(name)
-    examples = tuple(
-        Example(case.input, case.canonical, case.reason, case.rule)
-        for case in vectors(name)
-        if case.input and len(case.input) <= EXAMPLE_CHARACTERS and case.region is None
-    )
-    return KindDescription(
-        name=found.name,
-        summary=found.summary,
-        note=found.note,
-        takes_region=found.takes_region,
-        version=ruleset_version(name),
-        digest=ruleset_digest(name),
-        examples=examples,
-    )
-
-
-def check_list(
-    data: Any,
-    key: KeyColumn | str,
-    *,
-    rejects: Path | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> ListQuality:
-    """Count what a list's key column holds: accepted, repaired, rejected, twice.
-
-    Args:
-        data: a table, the path of its file, or anything with the Arrow PyCapsule interface.
-        key: the key column, or ``KIND=COLUMN``.
-        rejects: where to write the rejected rows, with row number and reason; mode 0600.
-        overwrite: whether a file that is there is replaced.
-        progress: called as rows are read.
-
-    Raises:
-        InputError: the list cannot be read, or the rejected rows cannot be written.
-    """
-    table = _table(data)
-    column = KeyColumn.parse(key) if isinstance(key, str) else key
-    report, rows = progress or _quiet, 0
-
-    def read(n_rows: int) -> None:
-        nonlocal rows
-        rows += n_rows
-        report("reading", rows, 0)
-
-    if rejects is None:
-        return list_quality(table, column, read)
-    with ResultFile(rejects, rejects_schema(table), overwrite=overwrite) as file:
-        return list_quality(table, column, read, rejects=file)
 
 
 def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:
@@ -1005,9 +890,20 @@ def _tells_no_row() -> InputError:
     )
 
 
-def _slices(identifiers: pa.Array) -> Iterator[pa.Array]:
-    for start in range(0, len(identifiers), suite.MAX_FRAME_ROWS):
-        yield identifiers.slice(start, suite.MAX_FRAME_ROWS)
+def _advanced(report: Progress, step: str, total: int) -> Callable[[int], None]:
+    """Return what adds up the items done in a step, and reports them."""
+    done = 0
+
+    def advanced(items: int) -> None:
+        nonlocal done
+        done += items
+        report(step, done, total)
+
+    return advanced
+
+
+def _rows_read(report: Progress) -> Callable[[int], None]:
+    return _advanced(report, "reading", 0)
 
 
 def _choice(kind: type[Choice], text: str, what: str) -> Choice:

@@ -152,7 +152,7 @@ class Stage:
             name,
             KIND,
             "",
-            [column(values)],
+            lambda skip: [column(values)][skip:],
             parameters=parameters,
             signer=home.log_signer(),
             progress=lambda _rows: None,

@@ -168,6 +168,24 @@ class DatasetPublished(Entry):
     max_query: Positive
 
 
+class DatasetRevoked(Entry):
+    """A platform serves an epoch of a dataset no more."""
+
+    type: Literal["dataset.revoked"] = "dataset.revoked"
+    dataset: DatasetName
+    epoch: Positive
+    manifest_sha256: Digest
+
+
+class DatasetKeyDestroyed(Entry):
+    """A platform has destroyed the key of an epoch of a dataset."""
+
+    type: Literal["dataset.key_destroyed"] = "dataset.key_destroyed"
+    dataset: DatasetName
+    epoch: Positive
+    public_key: Digest
+
+
 class DatasetDelivered(Entry):
     """A dataset went from a platform to an authority; both log it."""
 
@@ -283,6 +301,8 @@ _TYPES: dict[str, type[Entry]] = {
         PeerAdded,
         PeerRemoved,
         DatasetPublished,
+        DatasetRevoked,
+        DatasetKeyDestroyed,
         DatasetDelivered,
         DatasetRefused,
         ExchangeRefused,

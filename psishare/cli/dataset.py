@@ -157,4 +157,4 @@ def _say(signed: SignedManifest) -> None:
 
 
 def _n_bytes(signed: SignedManifest) -> int:
-    return sum(shard.bytes for shard in signed.manifest.shards)
+    return signed.manifest.n_bytes

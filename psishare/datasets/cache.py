@@ -1,4 +1,4 @@
-"""The authority's copies of the datasets that platforms delivered (dataset.md, section 5)."""
+"""The authority's copies of the datasets that platforms delivered (dataset.md, section 7)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from psishare.datasets.encoded_set import (
-    EncodedSet,
-    read_shard,
-    shard_name,
-    verify_order,
-    verify_shard,
-)
+from psishare.datasets.encoded_set import EncodedSet, verify_shard
 from psishare.errors import ConfigError, VerificationError
 from psishare.keys.durable_file import make_folder, sync_folder
 
@@ -22,18 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from psishare.datasets.manifest import Manifest, Shard, SignedManifest
+    from psishare.datasets.manifest import Place, SignedManifest
 
 PIECE_BYTES = 1 << 20
 COMPLETE = "complete"
 LOCK = "lock"
+PARTIAL = ".part"
 
 Fetch = Callable[[int, int], bytes]
 Progress = Callable[[int], None]
 
 
 class DatasetCache:
-    """Synchronised datasets, by platform and manifest digest.
+    """Synchronised datasets, by platform and name; shards lie under their digests.
 
     Args:
         path: the folder ``datasets`` of the authority's home.
@@ -45,9 +40,23 @@ class DatasetCache:
     def open(self, signed: SignedManifest) -> EncodedSet | None:
         """Open the copy of exactly this manifest, or return None where it is not complete."""
         folder = self._folder(signed)
-        if not (folder / COMPLETE).exists():
+        if not (folder / _complete_name(signed)).exists():
             return None
-        return EncodedSet(folder, signed.manifest)
+        with _writable(folder), _locked(folder):
+            # Another process may have synchronised a newer manifest meanwhile, and cleared this one.
+            if not (folder / _complete_name(signed)).exists():
+                return None
+            return EncodedSet(folder, signed.manifest)
+
+    def missing_bytes(self, signed: SignedManifest) -> int:
+        """Return how many bytes of the manifest's shards are not here yet."""
+        folder = self._folder(signed)
+        missing = {s.file_name: s.bytes for s in signed.manifest.shards}
+        return sum(
+            n_bytes - _size(folder / (name + PARTIAL))
+            for name, n_bytes in missing.items()
+            if not (folder / name).exists()
+        )
 
     def synchronise(
         self,
@@ -56,7 +65,7 @@ class DatasetCache:
         progress: Progress,
         verified: Callable[[], None],
     ) -> EncodedSet:
-        """Fetch what is missing, verify all of it, and open it. One at a time does, on one host.
+        """Fetch what is missing, verify it, and open the set. One at a time does, on one host.
 
         Args:
             signed: the manifest, its signature already verified.
@@ -70,23 +79,28 @@ class DatasetCache:
             ConfigError: the copy cannot be written.
         """
         folder = self._folder(signed)
-        try:
+        with _writable(folder):
             make_folder(folder)
             with _locked(folder):
-                if not (folder / COMPLETE).exists():
-                    _complete(folder, signed.manifest, fetch, progress, verified)
-        except OSError as error:
-            raise ConfigError(
-                f"the dataset's copy cannot be written under {folder}",
-                mend="Check free space and permissions, then run the same command again.",
-                reason="dataset_unwritable",
-            ) from error
-        return EncodedSet(folder, signed.manifest)
+                if not (folder / _complete_name(signed)).exists():
+                    _complete(folder, signed, fetch, progress, verified)
+                return EncodedSet(folder, signed.manifest)
 
     def _folder(self, signed: SignedManifest) -> Path:
         manifest = signed.manifest
-        platform = manifest.platform.replace("/", "_")
-        return self._path / platform / manifest.dataset / signed.sha256.hex()
+        return self._path / manifest.platform.replace("/", "_") / manifest.dataset
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"the dataset's copy cannot be written under {folder}",
+            mend="Check free space and permissions, then run the same command again.",
+            reason="dataset_unwritable",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -102,26 +116,38 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _complete(
-    folder: Path, manifest: Manifest, fetch: Fetch, progress: Progress, verified: Callable[[], None]
+    folder: Path,
+    signed: SignedManifest,
+    fetch: Fetch,
+    progress: Progress,
+    verified: Callable[[], None],
 ) -> None:
-    for index, shard in enumerate(manifest.shards):
-        _receive(folder / shard_name(index), index, shard, fetch, progress)
-    _verify(folder, manifest)
-    verified()
-    (folder / COMPLETE).touch(mode=0o600)
+    """Have every shard, tell that they are verified, and clear what the manifest does not name."""
+    for place in signed.manifest.places():
+        if not (folder / place.shard.file_name).exists():
+            _receive(folder, place, fetch, progress, signed.manifest.platform)
     sync_folder(folder)
+    verified()
+    (folder / _complete_name(signed)).touch(mode=0o600)
+    sync_folder(folder)
+    named = {shard.file_name for shard in signed.manifest.shards} | {LOCK, _complete_name(signed)}
+    for path in folder.iterdir():
+        if path.name not in named:
+            path.unlink()
 
 
-def _receive(path: Path, index: int, shard: Shard, fetch: Fetch, progress: Progress) -> None:
-    """Append what is missing of one shard."""
+def _receive(folder: Path, place: Place, fetch: Fetch, progress: Progress, party: str) -> None:
+    """Append what is missing of one shard; it takes its name once it is verified."""
+    shard = place.shard
+    path = folder / (shard.file_name + PARTIAL)
     path.touch(mode=0o600)
     have = path.stat().st_size
     with path.open("ab") as file:
         while have < shard.bytes:
-            piece = fetch(index, have)
+            piece = fetch(place.index, have)
             if not 0 < len(piece) <= min(PIECE_BYTES, shard.bytes - have):
                 raise VerificationError(
-                    f"the platform sent {len(piece)} bytes of shard {index} where "
+                    f"the platform sent {len(piece)} bytes of shard {place.index} where "
                     f"1 to {min(PIECE_BYTES, shard.bytes - have)} were due",
                     mend="Use the same version of psishare on both sides.",
                     reason="shard_invalid",
@@ -131,16 +157,21 @@ def _receive(path: Path, index: int, shard: Shard, fetch: Fetch, progress: Progr
             progress(len(piece))
         file.flush()
         os.fsync(file.fileno())
+    try:
+        verify_shard(path, place, party=party)
+    except VerificationError:
+        path.unlink(missing_ok=True)
+        raise
+    path.rename(folder / shard.file_name)
 
 
-def _verify(folder: Path, manifest: Manifest) -> None:
-    """Verify every shard's digest and the order of all fingerprints; remove a wrong shard."""
-    previous: bytes | None = None
-    for index, shard in enumerate(manifest.shards):
-        path = folder / shard_name(index)
-        try:
-            verify_shard(path, shard, index=index, party=manifest.platform)
-            previous = verify_order(read_shard(path, shard, manifest.width), previous, index=index)
-        except VerificationError:
-            path.unlink(missing_ok=True)
-            raise
+def _complete_name(signed: SignedManifest) -> str:
+    """Return the name of the file that says that all of a manifest is here, verified."""
+    return f"{COMPLETE}-{signed.sha256.hex()}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

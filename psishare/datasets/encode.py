@@ -1,26 +1,35 @@
-"""Encode a platform's identifiers: evaluate, sort, cut into shards (protocols/specs/dataset.md)."""
+"""Evaluate a platform's identifiers into sorted runs, within a bound on memory (dataset.md)."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from psishare import _native
-from psishare.datasets.encoded_set import shard_name
-from psishare.datasets.manifest import SHARD_ITEMS, Shard
-from psishare.errors import ConfigError, InputError
-from psishare.keys.durable_file import write_durably
+from psishare.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pyarrow as pa
+
+    from psishare.datasets.runs import Runs
 
 KEY_LABEL = b"psishare/dataset/v1"
+DEFAULT_MEMORY_BYTES = 512 << 20
+MIN_MEMORY_BYTES = 256 << 20
+_PROCESS_BYTES = 192 << 20
+"""What the interpreter, its libraries and a few batches under way need."""
+_BYTES_PER_ITEM = 64
+"""What an item of a run needs while the run is sorted: the fingerprint three times, and a number."""
+
 Progress = Callable[[int], None]
+Read = Callable[[int], Iterable["pa.Array"]]
+"""Reads canonical identifiers batch by batch, from the batch of the given number on.
+
+Each batch is ``binary`` or ``large_binary`` without nulls; the same batches come each time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +52,53 @@ def new_key(name: DatasetName) -> _native.OprfKey:
     return _native.OprfKey.derive_key_pair(secrets.token_bytes(32), name.key_info())
 
 
-def fingerprint_batches(
-    batches: Iterable[pa.Array], key: _native.OprfKey, *, bits: int, progress: Progress
-) -> pa.FixedSizeBinaryArray:
-    """Evaluate canonical identifiers and return the distinct fingerprints, sorted.
+def run_items(memory_bytes: int) -> int:
+    """Return how many items a run may have in a process that stays under a bound.
+
+    Raises:
+        InputError: the bound is less than 256 MiB.
+    """
+    if memory_bytes < MIN_MEMORY_BYTES:
+        raise InputError(
+            f"{memory_bytes >> 20} MiB of memory are too few to encode in",
+            mend=f"Give at least {MIN_MEMORY_BYTES >> 20} MiB with --memory.",
+            reason="memory_too_small",
+        )
+    return (memory_bytes - _PROCESS_BYTES) // _BYTES_PER_ITEM
+
+
+def evaluate_into(
+    runs: Runs, read: Read, key: _native.OprfKey, *, bits: int, max_items: int, progress: Progress
+) -> None:
+    """Evaluate what the runs do not cover yet, and add it to them.
 
     Args:
-        batches: canonical identifiers, ``binary`` or ``large_binary``, no nulls; duplicates welcome.
-        key: the epoch's key.
-        bits: the manifest's ``fingerprint_bits``.
+        runs: where the fingerprints go.
+        read: yields the canonical identifiers; duplicates welcome.
+        key: the epoch's key, durable already.
+        bits: bits of a fingerprint.
+        max_items: the most items of one run.
         progress: called with the number of identifiers evaluated, batch by batch.
 
-    Returns:
-        ``fixed_size_binary[ceil(bits / 8)]``, strictly increasing.
+    Raises:
+        InputError: the input cannot be read to its end.
+        ConfigError: the disk refuses.
     """
-    parts: list[pa.FixedSizeBinaryArray] = []
-    for batch in batches:
-        distinct = batch.unique()
-        parts.append(key.fingerprints(distinct, bits=bits))
+    n_batches, n_rows = runs.n_batches, runs.n_rows
+    pending: list[pa.FixedSizeBinaryArray] = []
+    n_pending = 0
+    progress(n_rows)
+    for batch in _one_ahead(iter(read(n_batches))):
+        fingerprints = key.fingerprints(batch.unique(), bits=bits)
+        if pending and n_pending + len(fingerprints) > max_items:
+            runs.add(pending, n_batches=n_batches, n_rows=n_rows)
+            pending, n_pending = [], 0
+        pending.append(fingerprints)
+        n_pending += len(fingerprints)
+        n_batches, n_rows = n_batches + 1, n_rows + len(batch)
         progress(len(batch))
-    width = pa.binary(-(-bits // 8))
-    joined = pa.concat_arrays(parts) if parts else pa.array([], width)
-    return _native.sort_elements(joined.unique())[0]
+    if pending:
+        runs.add(pending, n_batches=n_batches, n_rows=n_rows)
 
 
 def require_headroom(n_items: int, n_max: int) -> None:
@@ -75,25 +109,16 @@ def require_headroom(n_items: int, n_max: int) -> None:
     """
     if n_items > n_max:
         raise InputError(
-            f"the list has {n_items:,} distinct identifiers, more than n_max, {n_max:,}",
-            mend="Encode again with a larger --n-max.",
+            f"the dataset would hold {n_items:,} items in all its parts, more than n_max, {n_max:,}",
+            mend="Encode a new epoch with a larger --n-max.",
             reason="over_n_max",
         )
 
 
-def write_shards(fingerprints: pa.FixedSizeBinaryArray, folder: Path) -> list[Shard]:
-    """Write the sorted set as shards, durably, and describe them for the manifest.
-
-    Raises:
-        ConfigError: a file cannot be written.
-    """
-    width = fingerprints.type.byte_width
-    shards = []
-    for index, start in enumerate(range(0, len(fingerprints), SHARD_ITEMS)):
-        run = fingerprints.slice(start, SHARD_ITEMS)
-        offset = (start + fingerprints.offset) * width
-        data = memoryview(fingerprints.buffers()[1])[offset : offset + len(run) * width]
-        write_durably(folder / shard_name(index), data, error=ConfigError)
-        digest = hashlib.sha256(data).hexdigest()
-        shards.append(Shard(items=len(run), bytes=len(data), sha256=digest))
-    return shards
+def _one_ahead(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """Read the next batch while the last one is being worked on."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch

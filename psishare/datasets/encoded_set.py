@@ -1,4 +1,4 @@
-"""The encoded set: sorted fingerprints in memory-mapped shards, looked up where they lie."""
+"""The encoded set: shards mapped from their files, looked up where they lie."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from psishare import _native
-from psishare.errors import VerificationError
+from psishare.errors import ProtocolError, VerificationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psishare.datasets.manifest import Manifest, Shard
+    from psishare.datasets.manifest import Manifest, Place
 
 READ_BYTES = 1 << 20
-
-
-def shard_name(index: int) -> str:
-    """Return the file name of a shard (dataset.md, section 3)."""
-    return f"shard-{index:05d}"
 
 
 class EncodedSet:
@@ -36,25 +31,40 @@ class EncodedSet:
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        width = manifest.width
-        self._shards = [
-            _map_shard(folder / shard_name(index), shard, width)
-            for index, shard in enumerate(manifest.shards)
-        ]
+        self._bits = manifest.fingerprint_bits
+        shards = [map_shard(folder / place.shard.file_name, place) for place in manifest.places()]
+        self._parts: list[tuple[bool, list[pa.UInt8Array]]] = []
+        for part in manifest.parts:
+            mapped, shards = shards[: len(part.shards)], shards[len(part.shards) :]
+            self._parts.append((part.change == "remove", mapped))
 
     def contains(self, fingerprints: pa.FixedSizeBinaryArray) -> pa.BooleanArray:
-        """Tell for each fingerprint whether the set holds it; same shape and order."""
+        """Tell for each fingerprint whether the set holds it; same shape and order.
+
+        The last part that holds a fingerprint decides (dataset.md, section 5).
+
+        Raises:
+            VerificationError: a shard is not one of its place.
+        """
         found = pa.array([False] * len(fingerprints), pa.bool_())
-        for shard in self._shards:
-            found = pc.or_(found, _native.lookup(shard, fingerprints))
+        for removed, shards in self._parts:
+            try:
+                held = _native.shard_lookup(shards, fingerprints, bits=self._bits)
+            except ProtocolError as error:
+                raise VerificationError(
+                    "a shard of the dataset is not the one of its place",
+                    mend="Remove the dataset's copy and synchronise again.",
+                    reason="shard_invalid",
+                ) from error
+            found = pc.and_not(found, held) if removed else pc.or_(found, held)
         return found
 
 
-def verify_shard(path: Path, shard: Shard, *, index: int, party: str | None) -> None:
-    """Compare a shard's bytes with the manifest's digest.
+def verify_shard(path: Path, place: Place, *, party: str | None) -> None:
+    """Compare a shard with the manifest's digest, and verify that it is the encoding of its items.
 
     Raises:
-        VerificationError: they differ, or the file cannot be read.
+        VerificationError: it is not, or the file cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -62,41 +72,40 @@ def verify_shard(path: Path, shard: Shard, *, index: int, party: str | None) -> 
             while piece := file.read(READ_BYTES):
                 digest.update(piece)
     except OSError as error:
-        raise _invalid(index, "cannot be read", party) from error
-    if path.stat().st_size != shard.bytes or digest.hexdigest() != shard.sha256:
-        raise _invalid(index, "is not what the manifest says", party)
+        raise _invalid(place, "cannot be read", party) from error
+    if digest.hexdigest() != place.shard.sha256:
+        raise _invalid(place, "is not what the manifest says", party)
+    try:
+        _native.shard_verify(
+            map_shard(path, place),
+            bits=place.bits,
+            prefix_bits=place.prefix_bits,
+            prefix=place.prefix,
+            items=place.shard.items,
+        )
+    except ProtocolError as error:
+        raise _invalid(place, "is not the encoding of its items", party) from error
 
 
-def verify_order(shard: pa.FixedSizeBinaryArray, previous: bytes | None, *, index: int) -> bytes:
-    """Check that a shard's fingerprints are strictly increasing, and return the last one.
+def map_shard(path: Path, place: Place) -> pa.UInt8Array:
+    """Map one shard's bytes, ``uint8``.
 
     Raises:
-        VerificationError: they are not.
+        VerificationError: it cannot be read, or has another size than the manifest says.
     """
-    if _native.first_not_increasing(shard, previous) is not None:
-        raise _invalid(index, "is not sorted", None)
-    return shard[-1].as_py()  # type: ignore[no-any-return]
-
-
-def read_shard(path: Path, shard: Shard, width: int) -> pa.FixedSizeBinaryArray:
-    """Map one shard as ``fixed_size_binary[width]``, shape ``(items,)``."""
-    return _map_shard(path, shard, width)
-
-
-def _map_shard(path: Path, shard: Shard, width: int) -> pa.FixedSizeBinaryArray:
     try:
         with pa.memory_map(str(path)) as source:
             buffer = source.read_buffer()
     except OSError as error:
-        raise _invalid(int(path.name.rpartition("-")[2]), "cannot be read", None) from error
-    if buffer.size != shard.bytes:
-        raise _invalid(int(path.name.rpartition("-")[2]), "has the wrong size", None)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), shard.items, [None, buffer])
+        raise _invalid(place, "cannot be read", None) from error
+    if buffer.size != place.shard.bytes:
+        raise _invalid(place, "has the wrong size", None)
+    return pa.Array.from_buffers(pa.uint8(), buffer.size, [None, buffer])
 
 
-def _invalid(index: int, fault: str, party: str | None) -> VerificationError:
+def _invalid(place: Place, fault: str, party: str | None) -> VerificationError:
     return VerificationError(
-        f"shard {index} of the dataset {fault}",
+        f"shard {place.index} of the dataset {fault}",
         mend="Remove the dataset's copy and synchronise again; if it recurs, tell the platform.",
         reason="shard_invalid",
         party=party,

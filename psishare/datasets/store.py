@@ -1,11 +1,14 @@
-"""A platform's datasets on disk: one folder an epoch, a key, a signed manifest and shards in each.
+"""The platform's datasets: a folder each, an epoch in each, a key, a signed manifest and shards in each.
 
 ``<home>/datasets/<name>/epoch-<n>/`` holds ``manifest.json`` (the signed bytes), ``manifest.sig``,
-``key.json``, ``entry`` (where the log says that it was published) and the shards. A folder that is there is whole: it is made beside its place and moved.
+``key.json``, ``entry`` (where the log says that it was published) and the shards; each update of it
+has a folder ``update-<sequence>`` with a manifest, signature and entry of its own. A folder that is
+there is whole: it is made beside its place and moved.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -15,38 +18,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psishare import _native
+from psishare.datasets.dataset import Dataset, open_dataset
 from psishare.datasets.encode import (
+    DEFAULT_MEMORY_BYTES,
     DatasetName,
     Progress,
-    fingerprint_batches,
-    new_key,
+    Read,
+    evaluate_into,
     require_headroom,
-    write_shards,
+    run_items,
 )
-from psishare.datasets.manifest import (
-    LABEL,
-    MAX_BYTES,
-    NAME,
-    Manifest,
-    Ruleset,
-    SignedManifest,
-    parse_manifest,
-)
+from psishare.datasets.manifest import LABEL, MAX_BYTES, NAME, Manifest, Ruleset, SignedManifest
+from psishare.datasets.part import write_part
+from psishare.datasets.runs import Runs
+from psishare.datasets.staging import Staging
 from psishare.errors import ConfigError, InputError
-from psishare.keys.durable_file import sync_folder, write_durably
-from psishare.keys.key_file import read_key_file, write_key_file
-from psishare.keys.statement import sign_statement, verify_statement
+from psishare.keys.durable_file import make_folder, sync_folder, write_durably
+from psishare.keys.statement import sign_statement
 from psishare.psi.suite import fingerprint_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    import pyarrow as pa
-
+    from psishare.datasets.update import Changes
     from psishare.keys.signer import Signer
 
-KEY_ALGORITHM = "oprf-ristretto255-sha512"
+__all__ = ["DatasetStore", "NewManifest", "Parameters", "open_dataset", "require_name"]
+
 _EPOCH = re.compile(r"epoch-([1-9]\d*)")
 
 
@@ -70,51 +68,15 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class NewEpoch:
-    """An epoch that is written and not yet in its place."""
+class NewManifest:
+    """A manifest that is written, with its shards, and not yet in its place."""
 
     folder: Path
     signed: SignedManifest
 
     def note_entry(self, index: int) -> None:
-        """Note the index of its ``dataset.published`` entry in the platform's log."""
+        """Note the index of its entry in the platform's log."""
         write_durably(self.folder / "entry", f"{index}\n".encode(), error=ConfigError)
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One epoch of a dataset, ready to be served.
-
-    Attributes:
-        folder: where it lies.
-        signed: its manifest.
-        entry: the index of its ``dataset.published`` entry in the platform's log.
-    """
-
-    folder: Path
-    signed: SignedManifest
-    entry: int
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest."""
-        return self.signed.manifest
-
-    def key(self) -> _native.OprfKey:
-        """Read the epoch's secret key.
-
-        Raises:
-            ConfigError: the file is missing, damaged, or others can read it.
-        """
-        secret = read_key_file(self.folder / "key.json", algorithm=KEY_ALGORITHM)
-        key = _native.OprfKey.from_secret_bytes(secret)
-        if key.public_key.hex() != self.manifest.public_key:
-            raise ConfigError(
-                f"the key in {self.folder} is not the one that its manifest names",
-                mend="Restore key.json from a backup, or encode a new epoch.",
-                reason="key_mismatch",
-            )
-        return key
 
 
 class DatasetStore:
@@ -150,80 +112,174 @@ class DatasetStore:
             )
         return open_dataset(self._path / name / f"epoch-{epochs[-1]}", self._public_key)
 
+    def epochs(self, name: str) -> list[Dataset]:
+        """Open every epoch of a dataset, the oldest first.
+
+        Raises:
+            ConfigError: an epoch is damaged.
+            VerificationError: a manifest is not signed by this platform.
+        """
+        return [
+            open_dataset(self._path / name / f"epoch-{epoch}", self._public_key)
+            for epoch in self._epochs(name)
+        ]
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Keep every other process from changing a dataset while the ``with`` block lasts.
+
+        Raises:
+            ConfigError: another process changes it now, or the folder cannot be made.
+        """
+        home = self._path / name
+        try:
+            make_folder(home)
+            descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unwritable(home) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(
+                    f"another process is changing the dataset {name}",
+                    mend="Wait for it to end, then try again.",
+                    reason="dataset_busy",
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def encode(
         self,
         name: str,
         kind: str,
         namespace: str,
-        batches: Iterable[pa.Array],
+        read: Read,
         *,
         parameters: Parameters,
         signer: Signer,
         progress: Progress,
-    ) -> Iterator[NewEpoch]:
+        source: str | None = None,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    ) -> Iterator[NewManifest]:
         """Make the next epoch of a dataset; it is there once the ``with`` block ends well.
 
         The block is for the log: the manifest is logged, and its entry noted, before the dataset
-        can be served.
+        can be served. What was interrupted goes on where it stopped, under the key that it began with,
+        if source and parameters are the same.
 
         Args:
             name: the dataset's name.
             kind: the identifiers' kind.
             namespace: their namespace, may be empty.
-            batches: canonical identifiers, ``binary``, no nulls; read once.
+            read: yields the canonical identifiers.
             parameters: sizes and ruleset.
             signer: the platform's Ed25519 signer.
             progress: called with the number of identifiers evaluated.
+            source: names the input as it is now, so that an interrupted encoding knows it again; None
+                where it cannot be read again.
+            memory_bytes: what the process is to stay under, at least 256 MiB.
 
         Yields:
-            The epoch, whose entry in the log is to be noted.
+            The manifest, whose entry in the log is to be noted.
 
         Raises:
-            InputError: the name is not valid, or there are more items than ``n_max``.
-            ConfigError: a file cannot be written.
+            InputError: the name is not valid, there are more items than ``n_max``, or the bound on
+                memory is too small.
+            ConfigError: a file cannot be written, or another process changes the dataset.
         """
         require_name(name)
-        epoch = (self._epochs(name) or [0])[-1] + 1
-        key = new_key(DatasetName(name, kind, namespace, epoch))
+        max_items = run_items(memory_bytes)
         bits = fingerprint_bits(parameters.n_max, parameters.max_query)
-        with self._staging(name, epoch) as folder:
-            fingerprints = fingerprint_batches(batches, key, bits=bits, progress=progress)
-            require_headroom(len(fingerprints), parameters.n_max)
-            manifest = Manifest(
-                platform=parameters.platform,
-                dataset=name,
-                kind=kind,
-                namespace=namespace,
-                epoch=epoch,
-                ruleset=parameters.ruleset,
-                public_key=key.public_key.hex(),
-                items=len(fingerprints),
-                n_max=parameters.n_max,
-                max_query=parameters.max_query,
-                fingerprint_bits=bits,
-                shards=write_shards(fingerprints, folder),
-                created=parameters.created,
-            )
-            yield NewEpoch(folder, _write_epoch(folder, manifest, key, signer))
+        with self.locked(name):
+            epoch = (self._epochs(name) or [0])[-1] + 1
+            home = self._path / name
+            key_name = DatasetName(name, kind, namespace, epoch)
+            plan = {
+                "kind": kind,
+                "namespace": namespace,
+                "ruleset": parameters.ruleset.digest,
+                "n_max": parameters.n_max,
+                "max_query": parameters.max_query,
+                "source": source,
+            }
+            with _writable(home), Staging.open(home, key_name, plan) as staging:
+                runs = Runs(staging.folder, bits)
+                evaluate_into(
+                    runs, read, staging.key, bits=bits, max_items=max_items, progress=progress
+                )
+                with staging.discarded_if_refused():
+                    part = write_part("base", runs.open(), staging.folder, bits=bits)
+                    require_headroom(part.items, parameters.n_max)
+                manifest = Manifest(
+                    platform=parameters.platform,
+                    dataset=name,
+                    kind=kind,
+                    namespace=namespace,
+                    epoch=epoch,
+                    sequence=0,
+                    previous=None,
+                    ruleset=parameters.ruleset,
+                    public_key=staging.key.public_key.hex(),
+                    items=part.items,
+                    n_max=parameters.n_max,
+                    max_query=parameters.max_query,
+                    fingerprint_bits=bits,
+                    parts=[part],
+                    created=parameters.created,
+                )
+                yield _write_manifest(staging.folder, manifest, signer)
+                runs.remove()
+                staging.move_to(home / f"epoch-{epoch}")
 
     @contextmanager
-    def _staging(self, name: str, epoch: int) -> Iterator[Path]:
-        """Make a folder beside its place, and move it there if the block ends well."""
-        home = self._path / name
-        try:
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
-        except OSError as error:
-            raise _unwritable(home) from error
-        try:
-            yield folder
-            os.rename(folder, home / f"epoch-{epoch}")  # noqa: PTH104  Path.rename would follow it
-            sync_folder(home)
-        except OSError as error:
-            raise _unwritable(home) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def update(
+        self, dataset: Dataset, changes: Changes, *, created: str, signer: Signer
+    ) -> Iterator[NewManifest]:
+        """Append changes to an epoch; they are there once the ``with`` block ends well.
+
+        Args:
+            dataset: the epoch, opened under this store's lock.
+            changes: what is added and removed, at least one item.
+            created: the time, as documents write it.
+            signer: the platform's Ed25519 signer.
+
+        Yields:
+            The manifest, whose entry in the log is to be noted.
+
+        Raises:
+            InputError: all parts together would hold more than ``n_max`` items.
+            ConfigError: a file cannot be written.
+        """
+        old, bits = dataset.manifest, dataset.manifest.fingerprint_bits
+        held = sum(part.items for part in old.parts)
+        require_headroom(held + len(changes.added) + len(changes.removed), old.n_max)
+        parts = [*old.parts]
+        if len(changes.removed):
+            parts.append(write_part("remove", [changes.removed], dataset.folder, bits=bits))
+        if len(changes.added):
+            parts.append(write_part("add", [changes.added], dataset.folder, bits=bits))
+        manifest = Manifest.model_validate(
+            dict(old)
+            | {
+                "sequence": old.sequence + 1,
+                "previous": dataset.signed.sha256.hex(),
+                "items": old.items + len(changes.added) - len(changes.removed),
+                "parts": parts,
+                "created": created,
+            }
+        )
+        with _writable(dataset.folder):
+            folder = Path(tempfile.mkdtemp(prefix=".new-", dir=dataset.folder))
+            try:
+                yield _write_manifest(folder, manifest, signer)
+                place = dataset.folder / f"update-{manifest.sequence}"
+                os.rename(folder, place)  # noqa: PTH104  Path.rename would follow it
+                sync_folder(dataset.folder)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _epochs(self, name: str) -> list[int]:
         folder = self._path / name
@@ -231,28 +287,6 @@ class DatasetStore:
             return []
         found = (_EPOCH.fullmatch(p.name) for p in folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
-
-
-def open_dataset(folder: Path, public_key: bytes) -> Dataset:
-    """Open one epoch's folder, as ``serve --dataset DIR`` names it.
-
-    Raises:
-        ConfigError: it is not a dataset's folder.
-        VerificationError: the manifest is damaged or not signed with ``public_key``.
-    """
-    try:
-        document = (folder / "manifest.json").read_bytes()
-        signature = (folder / "manifest.sig").read_bytes()
-        entry = int((folder / "entry").read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{folder} is not a dataset's folder",
-            mend="Name a folder made by `psishare dataset encode`, such as datasets/NAME/epoch-1.",
-            reason="dataset_unknown",
-        ) from error
-    manifest = parse_manifest(document)
-    verify_statement(public_key, LABEL, document, signature, party=manifest.platform)
-    return Dataset(folder, SignedManifest(manifest, document, signature), entry)
 
 
 def require_name(name: str) -> None:
@@ -269,21 +303,26 @@ def require_name(name: str) -> None:
         )
 
 
-def _write_epoch(
-    folder: Path, manifest: Manifest, key: _native.OprfKey, signer: Signer
-) -> SignedManifest:
+def _write_manifest(folder: Path, manifest: Manifest, signer: Signer) -> NewManifest:
     document = manifest.document()
     if len(document) > MAX_BYTES:
         raise InputError(
             "the dataset has too many shards for one manifest",
-            mend="Split it into several datasets.",
+            mend="Split it into several datasets, or encode a new epoch.",
             reason="over_n_max",
         )
     signed = SignedManifest(manifest, document, sign_statement(signer, LABEL, document))
-    write_key_file(folder / "key.json", algorithm=KEY_ALGORITHM, secret=key.secret_bytes())
     write_durably(folder / "manifest.json", document, error=ConfigError)
     write_durably(folder / "manifest.sig", signed.signature, error=ConfigError)
-    return signed
+    return NewManifest(folder, signed)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(folder) from error
 
 
 def _unwritable(folder: Path) -> ConfigError:

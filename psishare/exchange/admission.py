@@ -121,6 +121,7 @@ class Admission:
             raise _mismatch(
                 "dataset_unknown", f"no dataset {offer.dataset} is served with {offer.protocol}"
             )
+        require_not_revoked(offering)
         if (offer.kind, offer.namespace) != (offering.kind, offering.namespace):
             raise _mismatch("kind_mismatch", f"{offer.dataset} holds another kind or namespace")
         if offer.ruleset != offering.ruleset:
@@ -178,6 +179,16 @@ class Admission:
             issuers=peers.trusted("issuer"), validators=peers.trusted("validator")
         )
         return verify_envelope(envelope, trusted)
+
+
+def require_not_revoked(offering: Offering) -> None:
+    """Refuse a dataset that the platform has revoked, while it is being served too.
+
+    Raises:
+        AuthorisationError: it is revoked.
+    """
+    if offering.is_revoked:
+        raise _mismatch("dataset_revoked", f"{offering.name} has been revoked")
 
 
 def another_party(peer: Peer) -> AuthorisationError:

@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from psishare.datasets.cache import PIECE_BYTES
-from psishare.datasets.encoded_set import shard_name
 from psishare.errors import AuthorisationError, ConfigError, ProtocolError
+from psishare.exchange.admission import require_not_revoked
 from psishare.exchange.document import now
 from psishare.exchange.heads import head_size, require_not_rolled_back, show_head
 from psishare.mandates.archive import MandateArchive
@@ -23,7 +23,7 @@ from psishare.transport import wire_pb2 as wire
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from psishare.datasets.store import Dataset
+    from psishare.datasets.dataset import Dataset
     from psishare.exchange.admission import Admission, PlatformRooms
     from psishare.exchange.journal import Journal
     from psishare.exchange.offering import EncodedOffering
@@ -120,6 +120,7 @@ class Delivery:
                 mend="Ask the platform for the dataset's name, or use the protocol ecdh.",
                 reason="dataset_unknown",
             )
+        require_not_revoked(offering)
         mandate = self._admission.verify_mandate(envelope)
         had = self._had(mandate, name, peer)
         asked = Asked(
@@ -138,7 +139,7 @@ class Delivery:
 
 
 def _read_piece(dataset: Dataset, shard: int, offset: int) -> bytes:
-    path = dataset.folder / shard_name(shard)
+    path = dataset.folder / dataset.manifest.shards[shard].file_name
     try:
         with path.open("rb") as file:
             file.seek(offset)

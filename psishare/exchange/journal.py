@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from psishare.audit.entry import (
     DatasetDelivered,
+    DatasetKeyDestroyed,
     DatasetPublished,
     DatasetRefused,
+    DatasetRevoked,
     ExchangeAborted,
     ExchangeClosed,
     ExchangeOpened,
@@ -96,7 +98,7 @@ class Journal:
         self._log = log
 
     def published(self, signed: SignedManifest) -> int:
-        """Enter a dataset's new epoch and return the entry's index."""
+        """Enter a new epoch of a dataset, or an update of it, and return the entry's index."""
         manifest = signed.manifest
         entry = DatasetPublished(
             dataset=manifest.dataset,
@@ -109,6 +111,34 @@ class Journal:
             max_query=manifest.max_query,
         )
         return self._log.append(entry).index
+
+    def revoked(self, signed: SignedManifest) -> None:
+        """Enter that an epoch is served no more."""
+        entry = DatasetRevoked(
+            dataset=signed.manifest.dataset,
+            epoch=signed.manifest.epoch,
+            manifest_sha256=signed.sha256.hex(),
+        )
+        self._log.append(entry)
+
+    def key_destroyed(self, signed: SignedManifest) -> None:
+        """Enter that an epoch's key is destroyed."""
+        entry = DatasetKeyDestroyed(
+            dataset=signed.manifest.dataset,
+            epoch=signed.manifest.epoch,
+            public_key=signed.manifest.public_key,
+        )
+        self._log.append(entry)
+
+    def deliveries(self, dataset: str) -> list[DatasetDelivered]:
+        """Return every delivery of a dataset that the log tells of, the oldest first.
+
+        Raises:
+            AuditError: the log cannot be read.
+        """
+        mark = b'"dataset.delivered"'
+        parsed = (parse_entry(d) for d in self._log.entries(0, self._log.size) if mark in d)
+        return [e for e in parsed if isinstance(e, DatasetDelivered) and e.dataset == dataset]
 
     def delivered(
         self, signed: SignedManifest, peer: str, mandate_id: str, mandate_sha256: bytes

@@ -15,7 +15,7 @@ from psishare.psi.oprf import OprfPlatform
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from psishare.datasets.store import Dataset
+    from psishare.datasets.dataset import Dataset
     from psishare.psi.channel import EvaluatedFrame
     from psishare.psi.suite import Output
 
@@ -63,6 +63,10 @@ class Offering(Protocol):
         """The manifest's digest, for an encoded set."""
 
     @property
+    def is_revoked(self) -> bool:
+        """Whether the platform has revoked it, since it was opened too."""
+
+    @property
     def n_elements(self) -> int:
         """How many elements of its own an exchange sends; 0 for an encoded set."""
 
@@ -83,6 +87,9 @@ class EncodedOffering:
 
     Args:
         dataset: one epoch of a dataset; its key is read here.
+
+    Raises:
+        ConfigError: it is revoked, or its key is destroyed or cannot be read.
     """
 
     protocols = frozenset({suite.Protocol.OPRF})
@@ -90,6 +97,7 @@ class EncodedOffering:
     input_root: bytes | None = None
 
     def __init__(self, dataset: Dataset) -> None:
+        dataset.require_in_use()
         self.dataset = dataset
         manifest = dataset.manifest
         self.name = manifest.dataset
@@ -100,6 +108,11 @@ class EncodedOffering:
         self.manifest_sha256: str | None = dataset.signed.sha256.hex()
         self.max_query = manifest.max_query
         self._platform = OprfPlatform(dataset.key())
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the platform has revoked the epoch; looked up anew each time."""
+        return self.dataset.is_revoked
 
     def driver(self, protocol: suite.Protocol, output: Output, seed: _native.Seed) -> Driver:  # noqa: ARG002  one key serves every exchange of the epoch
         """Return the evaluator; one key serves every exchange of the epoch."""
@@ -128,6 +141,7 @@ class ListOffering:
     epoch: int | None = None
     manifest_sha256: str | None = None
     max_query: int = suite.DEFAULT_MAX_QUERY * 64
+    is_revoked: bool = False
 
     @classmethod
     def of(

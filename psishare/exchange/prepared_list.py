@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 _VALUES = pa.large_binary()
+FIRST_REJECTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,15 @@ def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
             batch.column(0), key.kind, namespace=key.namespace, region=key.region
         )
         values.append(canonical.values.cast(_VALUES))
-        reasons = canonical.rejects.reasons.to_pylist()
-        rejected.update(reasons)
-        if len(first) < 10:
-            found = zip(canonical.rejects.rows.to_pylist(), reasons, strict=True)
-            first.extend((n_rows + row, reason) for row, reason in found)
+        for counted in canonical.rejects.reasons.value_counts():
+            rejected[counted["values"].as_py()] += counted["counts"].as_py()
+        if wanted := FIRST_REJECTS - len(first):
+            rows = canonical.rejects.rows.slice(0, wanted).to_pylist()
+            reasons = canonical.rejects.reasons.slice(0, wanted).to_pylist()
+            first.extend((n_rows + row, reason) for row, reason in zip(rows, reasons, strict=True))
         n_rows += batch.num_rows
         progress(batch.num_rows)
     encoded = pa.chunked_array(values, _VALUES).dictionary_encode()
-    rows = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
+    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
     dictionary = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], _VALUES)
-    return PreparedList(dictionary, rows, dict(rejected), tuple(first[:10]))
+    return PreparedList(dictionary, indices, dict(rejected), tuple(first))

@@ -75,7 +75,7 @@ def synchronise(
         contents = copies.synchronise(
             signed,
             _fetcher(source, signed, journal),
-            _received(signed, progress),
+            _received(copies.missing_bytes(signed), progress),
             lambda: journal.delivered(
                 signed, source.platform.id, source.mandate_id, source.mandate_sha256
             ),
@@ -158,8 +158,7 @@ def _fetcher(
     return fetch
 
 
-def _received(signed: SignedManifest, progress: Progress) -> Callable[[int], None]:
-    total = sum(shard.bytes for shard in signed.manifest.shards)
+def _received(total: int, progress: Progress) -> Callable[[int], None]:
     done = 0
 
     def received(n_bytes: int) -> None:

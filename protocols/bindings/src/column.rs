@@ -1,7 +1,8 @@
 //! Columns: Arrow arrays in through the `PyCapsule` interface, pyarrow arrays out.
 
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray, UInt64Array,
+    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray, UInt8Array,
+    UInt64Array,
 };
 use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
@@ -150,6 +151,23 @@ impl Indices {
     }
 
     pub(crate) fn values(&self) -> &[u64] {
+        self.0.values()
+    }
+}
+
+/// The bytes of a file: a column of `uint8`.
+pub(crate) struct Octets(UInt8Array);
+
+impl Octets {
+    pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let data = import(object, Owner::Ours, "uint8")?;
+        match data.data_type() {
+            DataType::UInt8 => Ok(Self(data.into())),
+            _ => Err(wrong_type(object.py(), Owner::Ours, "uint8")),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.0.values()
     }
 }

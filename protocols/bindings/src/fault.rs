@@ -79,6 +79,7 @@ fn reason(error: Error) -> Option<&'static str> {
     match error {
         Error::Element { .. } => Some("element_invalid"),
         Error::Proof | Error::PublicKey => Some("proof_invalid"),
+        Error::Shard => Some("shard_invalid"),
         _ => None,
     }
 }
@@ -94,6 +95,8 @@ fn mend(error: Error) -> &'static str {
         }
         Error::InfoTooLong => "Give at most 65,535 bytes.",
         Error::FingerprintBits => "Give a number of bits from 1 to 512.",
+        Error::Fingerprints => "Give sorted fingerprints of one set, as its key makes them.",
+        Error::Shard => "Remove the dataset's copy and synchronise again.",
         Error::TooManyRows { .. } => "Split the work into smaller batches.",
         Error::Scalar { .. } => "Give canonical scalars other than zero.",
         Error::Element { .. } | Error::FrameRows { .. } | Error::AnswerRows { .. } => {

@@ -13,6 +13,7 @@ mod elements;
 mod fault;
 mod oprf_key;
 mod seed;
+mod shard;
 
 use pyo3::prelude::*;
 
@@ -32,6 +33,8 @@ mod _native {
     use super::oprf_key::OprfKey;
     #[pymodule_export]
     use super::seed::Seed;
+    #[pymodule_export]
+    use super::shard::{shard_encode, shard_lookup, shard_verify, sort_distinct};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -13,8 +13,10 @@ from psishare.audit import entry as entries
 from psishare.audit.entry import (
     CardChanged,
     DatasetDelivered,
+    DatasetKeyDestroyed,
     DatasetPublished,
     DatasetRefused,
+    DatasetRevoked,
     Entry,
     ExchangeAborted,
     ExchangeClosed,
@@ -50,6 +52,8 @@ EXAMPLES: list[Entry] = [
         n_max=1000,
         max_query=2**20,
     ),
+    DatasetRevoked(dataset="phones", epoch=1, manifest_sha256=DIGEST),
+    DatasetKeyDestroyed(dataset="phones", epoch=1, public_key=DIGEST),
     DatasetDelivered(
         dataset="phones",
         epoch=1,

@@ -1,0 +1,75 @@
+"""A table's key column as canonical identifiers, read batch by batch, as often as needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Self
+
+from psishare.identifiers import canonicalise
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from psishare.exchange.prepared_list import KeyColumn
+    from psishare.tables.table import Table
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalColumn:
+    """The identifiers of one column; rows that hold none of the kind are left out.
+
+    Attributes:
+        n_rows: rows of the table.
+        source: names the files as they are now, and how they are read; None for a table in memory.
+    """
+
+    n_rows: int
+    source: str | None
+    _table: Table
+    _key: KeyColumn
+
+    @classmethod
+    def of(cls, table: Table, key: KeyColumn, progress: Progress) -> Self:
+        """Take a column and count its rows.
+
+        Args:
+            table: where it is.
+            key: which column, and of what kind.
+            progress: called with the number of rows counted, batch by batch.
+
+        Raises:
+            InputError: the column is missing or not text, or the file is damaged.
+        """
+        table.require_text(key.column)
+        n_rows = 0
+        for batch in table.batches(columns=[key.column]):
+            n_rows += batch.num_rows
+            progress(batch.num_rows)
+        return cls(n_rows, _source(table, key), table, key)
+
+    def batches(self, skip: int = 0) -> Iterator[pa.Array]:
+        """Yield the canonical identifiers, ``binary``, no nulls, from a batch on.
+
+        Args:
+            skip: batches of the table to pass over; they are read, and not made canonical.
+
+        Raises:
+            InputError: the kind is unknown, or the file is damaged or has changed.
+        """
+        key = self._key
+        for batch in islice(self._table.batches(columns=[key.column]), skip, None):
+            column = batch.column(0)
+            canonical = canonicalise(column, key.kind, namespace=key.namespace, region=key.region)
+            yield canonical.values.drop_null()
+
+
+def _source(table: Table, key: KeyColumn) -> str | None:
+    stamps = table.stamps()
+    if not stamps:
+        return None
+    return hashlib.sha256(repr((stamps, key)).encode("utf-8")).hexdigest()
