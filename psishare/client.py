@@ -19,6 +19,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -37,10 +38,14 @@ from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
 from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
+from psishare.exchange.list_quality import ListQuality, list_quality, rejects_schema
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
 from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
+from psishare.exchange.publication import Publication, Revoked
 from psishare.exchange.register import Register, Row
+from psishare.identifiers import KINDS, kind, ruleset_digest, ruleset_version
+from psishare.identifiers.ruleset import vectors
 from psishare.keys.durable_file import write_durably
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.mandates.budget import Budget
@@ -78,15 +83,23 @@ if TYPE_CHECKING:
 __all__ = [
     "DraftedMandate",
     "KeyColumn",
+    "KindDescription",
+    "ListQuality",
     "ListSource",
     "Match",
     "Party",
+    "Revoked",
     "Server",
     "Session",
     "Summary",
+    "Table",
+    "check_list",
+    "describe_kind",
     "draft_mandate",
     "init_party",
+    "kind_names",
     "log_size",
+    "open_table",
     "pin_peer",
     "unpin_peer",
     "verify_mandate",
@@ -99,6 +112,8 @@ Choice = TypeVar("Choice", bound=StrEnum)
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24
 HOUSEKEEPING_S = 1.0
+EXAMPLE_CHARACTERS = 100
+"""The longest published value that is shown as an example."""
 LOGGING_ROLES = frozenset({"platform", "authority"})
 TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
 
@@ -339,6 +354,107 @@ class Party:
             epoch.note_entry(self.journal.published(epoch.signed))
         return epoch.signed
 
+    def update_dataset(
+        self,
+        name: str,
+        key: KeyColumn | str,
+        *,
+        add: Any = None,
+        remove: Any = None,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Add identifiers to a dataset's newest epoch and remove others, and log the new manifest.
+
+        Costs what changes, not what the dataset holds.
+
+        Args:
+            name: the dataset's name.
+            key: the key column of both tables, or ``KIND=COLUMN``.
+            add: what is new: as ``data`` of ``encode``, or None.
+            remove: what is gone: likewise.
+            progress: called as identifiers are evaluated.
+
+        Returns:
+            The new manifest; the one that was there, where nothing changes.
+
+        Raises:
+            InputError: the column does not fit the dataset, one identifier is in both lists, or there
+                are more items than ``n_max``.
+            ConfigError: there is no such dataset, or its key is gone.
+        """
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        tables = [None if data is None else _table(data) for data in (add, remove)]
+        advanced = _advanced(progress or _quiet, "evaluating", 0)
+        return self._publication().update(name, column, *tables, advanced)
+
+    def rotate_dataset(
+        self,
+        data: Any,
+        key: KeyColumn | str,
+        *,
+        name: str,
+        grace_days: int,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Encode a dataset anew, under a new key; the older keys are destroyed after a grace.
+
+        Args:
+            data: as of ``encode``: the whole list.
+            key: the key column, or ``KIND=COLUMN``.
+            name: the dataset's name; its sizes stay as they are.
+            grace_days: for how many days older epochs can still be served.
+            memory_bytes: as of ``encode``.
+            progress: called as steps advance.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            InputError, AuditError: as ``encode``.
+        """
+        old = self._store().open(name).manifest
+        signed = self.encode(
+            data,
+            key,
+            name=name,
+            n_max=old.n_max,
+            max_query=old.max_query,
+            memory_bytes=memory_bytes,
+            progress=progress,
+        )
+        self._publication().retire_older(name, timedelta(days=grace_days))
+        return signed
+
+    def destroy_due_keys(self) -> list[SignedManifest]:
+        """Destroy the keys of older epochs whose grace is over; ``serve`` does so, too.
+
+        Raises:
+            ConfigError: the disk refuses.
+        """
+        require_role(self.home, "platform")
+        return self._publication().destroy_due_keys()
+
+    def verify_dataset(self, name: str) -> SignedManifest:
+        """Verify a dataset's newest epoch: signature, log entry, key, and every shard.
+
+        Raises:
+            VerificationError: something is not as the manifest or the log says.
+            ConfigError: there is no such dataset, or its key is not the manifest's.
+        """
+        return self._publication().verify(name)
+
+    def revoke_dataset(self, name: str) -> Revoked:
+        """Serve a dataset's newest epoch no more, by running servers too; tell who has it.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            AuditError: the log cannot take the entry; try again.
+        """
+        require_role(self.home, "platform")
+        return self._publication().revoke(name)
+
+    def _publication(self) -> Publication:
+        return Publication(self.home, self.log, self.journal)
+
     def datasets(self) -> list[SignedManifest]:
         """Return the newest epoch of each dataset of this platform."""
         store = self._store()
@@ -398,6 +514,7 @@ class Party:
         report = progress or _quiet
         sources = [ListSource(_table(each.data), each.key, each.name) for each in lists]
         prepared = [self._prepare(source.data, source.key, report) for source in sources]
+        self._publication().destroy_due_keys()
         offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
         offerings += [_listed(s, p) for s, p in zip(sources, prepared, strict=True)]
         if not offerings:
@@ -638,6 +755,102 @@ class _News:
         start, self._size = self._size, self._log.size
         for data in self._log.entries(start, self._size):
             self._told(parse_entry(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A published value of a kind: what it becomes, or why it is rejected, and by which rule."""
+
+    value: str
+    canonical: str | None
+    reason: str | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class KindDescription:
+    """A kind of identifiers.
+
+    Attributes:
+        name: its name, such as ``phone``.
+        summary: what it is, in a few words.
+        note: what was chosen, and what to mind.
+        takes_region: whether a default region completes its values.
+        version: the specification's number.
+        digest: of what this installation makes of the published values; both parties' must agree.
+        examples: published values.
+    """
+
+    name: str
+    summary: str
+    note: str
+    takes_region: bool
+    version: int
+    digest: str
+    examples: tuple[Example, ...]
+
+
+def kind_names() -> tuple[str, ...]:
+    """Return the names of all kinds of identifiers."""
+    return tuple(KINDS)
+
+
+def describe_kind(name: str) -> KindDescription:
+    """Describe a kind of identifiers.
+
+    Raises:
+        InputError: ``kind_unknown``.
+    """
+    found = kind(name)
+    examples = tuple(
+        Example(case.input, case.canonical, case.reason, case.rule)
+        for case in vectors(name)
+        if case.input and len(case.input) <= EXAMPLE_CHARACTERS and case.region is None
+    )
+    return KindDescription(
+        name=found.name,
+        summary=found.summary,
+        note=found.note,
+        takes_region=found.takes_region,
+        version=ruleset_version(name),
+        digest=ruleset_digest(name),
+        examples=examples,
+    )
+
+
+def check_list(
+    data: Any,
+    key: KeyColumn | str,
+    *,
+    rejects: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ListQuality:
+    """Count what a list's key column holds: accepted, repaired, rejected, twice.
+
+    Args:
+        data: a table, the path of its file, or anything with the Arrow PyCapsule interface.
+        key: the key column, or ``KIND=COLUMN``.
+        rejects: where to write the rejected rows, with row number and reason; mode 0600.
+        overwrite: whether a file that is there is replaced.
+        progress: called as rows are read.
+
+    Raises:
+        InputError: the list cannot be read, or the rejected rows cannot be written.
+    """
+    table = _table(data)
+    column = KeyColumn.parse(key) if isinstance(key, str) else key
+    report, rows = progress or _quiet, 0
+
+    def read(n_rows: int) -> None:
+        nonlocal rows
+        rows += n_rows
+        report("reading", rows, 0)
+
+    if rejects is None:
+        return list_quality(table, column, read)
+    with ResultFile(rejects, rejects_schema(table), overwrite=overwrite) as file:
+        return list_quality(table, column, read, rejects=file)
 
 
 def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:
