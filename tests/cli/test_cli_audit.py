@@ -191,3 +191,23 @@ def test_a_policy_whose_quorum_is_missing_ends_with_8(office: Office, tmp_path: 
         encoding="utf-8",
     )
     assert psi("audit", "verify", log, *trust, "--policy", policy).code == 0
+
+
+def test_a_replay_passes_with_the_list_and_names_the_row_of_another(
+    office: Office, tmp_path: Path
+) -> None:
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    log = office.homes[PLATFORM].log_path
+    [exchange] = psi("audit", "verify", log, *trust, "--json").document["exchanges"]
+    asked = ("audit", "replay", log, exchange["exchange_id"], *trust, "--home")
+    column = ("--key", "phone=phone", "--region", "DE", "--json")
+    ran = psi(*asked, office.home(AUTHORITY), "--data", office.suspects, *column)
+    assert (ran.code, ran.document["replays"], ran.document["rows"]) == (0, True, 3)
+    other = tmp_path / "other.csv"
+    other.write_text(
+        office.suspects.read_text(encoding="utf-8").replace("33 6 99", "33 6 98"), encoding="utf-8"
+    )
+    ran = psi(*asked, office.home(AUTHORITY), "--data", other, *column)
+    assert (ran.code, ran.document["fault"], ran.document["row"]) == (8, "list_differs", 1)
+    ran = psi(*asked, office.home(PLATFORM), "--data", office.suspects, *column)
+    assert (ran.code, ran.reason) == (3, "opening_missing")

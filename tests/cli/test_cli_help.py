@@ -37,7 +37,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "serve", "match"),
         *("exchange list", "exchange show", "demo"),
-        *("audit export", "audit fsck", "audit reconcile", "audit verify"),
+        *("audit export", "audit fsck", "audit reconcile", "audit replay", "audit verify"),
     }
 
 

@@ -1,0 +1,106 @@
+"""``psishare audit replay``: whether what was asked was exactly a list."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import psishare
+from psishare.cli.console import number, print_json, say, say_fields, short
+from psishare.cli.option import Home, Json, Key, Namespace, Region
+from psishare.cli.trust import Trust, read_cards
+from psishare.errors import ConfigError, ExitCode
+from psishare.evidence.replay import Replay, replay, signed_requests
+from psishare.exchange.opening import unseal_opening
+from psishare.parties.home import Home as PartyHome
+
+EXAMPLE = "psishare audit replay tele.bundle ID --home police --data list.csv ..."
+
+_FAULTS = {
+    "opening_differs": "the opening is not the one that the offer committed to",
+    "list_differs": "the list is not the one that the opening is about",
+    "requests_differ": "the list was committed to, but something else was asked",
+}
+
+
+def replay_exchange(
+    evidence: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|LOGDIR", help="Either party's evidence.")
+    ],
+    exchange_id: Annotated[str, typer.Argument(metavar="ID", help="The exchange's whole id.")],
+    *,
+    home: Home,
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The list that was to be asked.")],
+    key: Key,
+    trust: Trust,
+    namespace: Namespace = "",
+    region: Region = None,
+    opening: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The sealed opening; the home's own where absent."),
+    ] = None,
+    elements: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The elements sent; the home's own where absent."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove from a sealed opening that exactly this list was asked, or name where it was not.
+
+    Every blinded element is computed again and compared with the transcript that both parties signed.
+    The home is of whom the opening was sealed to: the authority, or the court that the mandate names.
+    Ends with exit code 0 if the list was asked as it is, 8 if not.
+    """
+    from psishare.exchange.prepared_list import prepare  # noqa: PLC0415  it loads what is native
+
+    cards = read_cards(trust)
+    party = PartyHome.open(home)
+    signed = signed_requests(evidence, cards, exchange_id)
+    folder = party.exchanges_path / exchange_id
+    sealed = _read(opening or folder / "opening.sealed", "the opening")
+    opened = unseal_opening(sealed, bytes.fromhex(exchange_id), party.sealing_key())
+    kept = elements or folder / "elements"
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    prepared = prepare(psishare.open_table(data), column, lambda _rows: None)
+    result = replay(
+        signed,
+        opened,
+        prepared.distinct,
+        elements=_read(kept, "the elements") if elements or kept.is_file() else None,
+    )
+    row = None if result.index is None else prepared.rows.index(result.index).as_py()
+    if as_json:
+        print_json({"replays": result.fault is None, "row": row, **asdict(result)})
+    else:
+        _say(result, row)
+    if result.fault is not None:
+        raise typer.Exit(int(ExitCode.AUDIT))
+
+
+def _say(result: Replay, row: int | None) -> None:
+    say_fields(
+        {
+            "exchange": f"{short(result.exchange_id)}, {result.protocol}, {result.ending}",
+            "asked": f"{number(result.rows)} identifiers in {number(result.frames)} frames",
+            "listed": f"{number(result.listed)} identifiers",
+            "first row that differs": None if row is None else f"{number(row)}, counted from 0",
+            "first frame that differs": None if result.frame is None else number(result.frame),
+        }
+    )
+    say()
+    if result.fault is None:
+        say("What was asked is this list, up to the last signed frame.", style="green")
+    else:
+        say(f"It does not replay: {_FAULTS[result.fault]}.", style="red")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{what} {path} cannot be read: {error.strerror or type(error).__name__}",
+            mend="Name the file; a destroyed opening counts as a failed replay.",
+            reason="opening_missing",
+        ) from error
