@@ -19,6 +19,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -41,6 +42,7 @@ from psishare.exchange.list_quality import ListQuality, list_quality, rejects_sc
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import IDLE_TIMEOUT_S, Platform
 from psishare.exchange.prepared_list import KeyColumn, PreparedList, prepare
+from psishare.exchange.publication import Publication, Revoked
 from psishare.exchange.register import Register, Row
 from psishare.identifiers import KINDS, kind, ruleset_digest, ruleset_version
 from psishare.identifiers.ruleset import vectors
@@ -86,6 +88,7 @@ __all__ = [
     "ListSource",
     "Match",
     "Party",
+    "Revoked",
     "Server",
     "Session",
     "Summary",
@@ -351,6 +354,112 @@ class Party:
             epoch.note_entry(self.journal.published(epoch.signed))
         return epoch.signed
 
+    def update_dataset(
+        self,
+        name: str,
+        key: KeyColumn | str,
+        *,
+        add: Any = None,
+        remove: Any = None,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Add identifiers to a dataset's newest epoch and remove others, and log the new manifest.
+
+        Costs what changes, not what the dataset holds.
+
+        Args:
+            name: the dataset's name.
+            key: the key column of both tables, or ``KIND=COLUMN``.
+            add: what is new: as ``data`` of ``encode``, or None.
+            remove: what is gone: likewise.
+            progress: called as identifiers are evaluated.
+
+        Returns:
+            The new manifest; the one that was there, where nothing changes.
+
+        Raises:
+            InputError: the column does not fit the dataset, one identifier is in both lists, or there
+                are more items than ``n_max``.
+            ConfigError: there is no such dataset, or its key is gone.
+        """
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        require_role(self.home, "platform")
+        return self._publication().update(
+            name,
+            column,
+            add=None if add is None else _table(add),
+            remove=None if remove is None else _table(remove),
+            progress=_advanced(progress or _quiet, "evaluating", 0),
+        )
+
+    def rotate_dataset(
+        self,
+        data: Any,
+        key: KeyColumn | str,
+        *,
+        name: str,
+        grace_days: int,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Encode a dataset anew, under a new key; the older keys are destroyed after a grace.
+
+        Args:
+            data: as of ``encode``: the whole list.
+            key: the key column, or ``KIND=COLUMN``.
+            name: the dataset's name; its sizes stay as they are.
+            grace_days: for how many days older epochs can still be served.
+            memory_bytes: as of ``encode``.
+            progress: called as steps advance.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            InputError, AuditError: as ``encode``.
+        """
+        old = self._store().open(name).manifest
+        signed = self.encode(
+            data,
+            key,
+            name=name,
+            n_max=old.n_max,
+            max_query=old.max_query,
+            memory_bytes=memory_bytes,
+            progress=progress,
+        )
+        self._publication().retire_older(name, timedelta(days=grace_days))
+        return signed
+
+    def destroy_due_keys(self) -> list[SignedManifest]:
+        """Destroy the keys of older epochs whose grace is over; ``serve`` does so, too.
+
+        Raises:
+            ConfigError: the disk refuses.
+        """
+        require_role(self.home, "platform")
+        return self._publication().destroy_due_keys()
+
+    def verify_dataset(self, name: str) -> SignedManifest:
+        """Verify a dataset's newest epoch: signature, log entry, key, and every shard.
+
+        Raises:
+            VerificationError: something is not as the manifest or the log says.
+            ConfigError: there is no such dataset, or its key is not the manifest's.
+        """
+        return self._publication().verify(name)
+
+    def revoke_dataset(self, name: str) -> Revoked:
+        """Serve a dataset's newest epoch no more, by running servers too; tell who has it.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            AuditError: the log cannot take the entry; try again.
+        """
+        require_role(self.home, "platform")
+        return self._publication().revoke(name)
+
+    def _publication(self) -> Publication:
+        return Publication(self.home, self.log, self.journal)
+
     def datasets(self) -> list[SignedManifest]:
         """Return the newest epoch of each dataset of this platform."""
         store = self._store()
@@ -410,6 +519,7 @@ class Party:
         report = progress or _quiet
         sources = [ListSource(_table(each.data), each.key, each.name) for each in lists]
         prepared = [self._prepare(source.data, source.key, report) for source in sources]
+        self._publication().destroy_due_keys()
         offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
         offerings += [_listed(s, p) for s, p in zip(sources, prepared, strict=True)]
         if not offerings:

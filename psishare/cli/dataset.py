@@ -29,6 +29,24 @@ ENCODE = (
     "    --data customers.csv --key phone=number",
 )
 
+UPDATE = (
+    "psishare dataset update customers --home tele \\",
+    "    --add new.csv --remove gone.csv --key phone=number",
+)
+ROTATE = (
+    "psishare dataset rotate customers --home tele --grace 30 \\",
+    "    --data customers.csv --key phone=number",
+    "psishare dataset rotate --home tele --finish",
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")]
+Memory = Annotated[
+    int,
+    typer.Option(
+        metavar="MIB", min=256, help="The memory to stay under; less is slower by little."
+    ),
+]
+
 app = new_group("Encode and show a platform's datasets.", *ENCODE, "psishare dataset show")
 
 
@@ -73,10 +91,7 @@ def encode(
         signed = party.encode(
             table, column, name=name, n_max=n_max, max_query=max_query, progress=report
         )
-    if as_json:
-        print_json(_document(signed))
-    else:
-        _say(signed)
+    _print(signed, as_json=as_json)
 
 
 @app.command(epilog=example("psishare dataset show --home tele"))
@@ -120,6 +135,117 @@ def show(
     )
 
 
+@app.command(epilog=example(*UPDATE))
+def update(
+    name: Name,
+    *,
+    home: Home,
+    add: Annotated[Path | None, typer.Option(metavar="FILE", help="A list of what is new.")] = None,
+    remove: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A list of what is gone.")
+    ] = None,
+    key: Key,
+    namespace: Namespace = "",
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Add to a dataset and remove from it, under the same key; its mandates must say `standing`."""
+    if add is None and remove is None:
+        raise typer.BadParameter("Give --add, --remove or both.")
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
+        signed = party.update_dataset(name, column, add=add, remove=remove, progress=report)
+    _print(signed, as_json=as_json)
+
+
+@app.command(epilog=example(*ROTATE))
+def rotate(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The dataset's name.")] = None,
+    *,
+    home: Home,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="The whole list.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KIND=COLUMN", help="As of `encode`.")
+    ] = None,
+    namespace: Namespace = "",
+    region: Region = None,
+    grace: Annotated[
+        int, typer.Option(metavar="DAYS", min=0, help="For how long older epochs keep their keys.")
+    ] = 30,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Destroy the keys whose grace is over; as `serve` does."),
+    ] = False,
+    memory: Memory = 512,
+    as_json: Json = False,
+) -> None:
+    """Encode a dataset under a new key, and destroy the older keys after a grace."""
+    with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
+        if finish:
+            destroyed = party.destroy_due_keys()
+        elif name is None or data is None or key is None:
+            raise typer.BadParameter("Give NAME, --data and --key; or --finish.")
+        else:
+            signed = party.rotate_dataset(
+                data,
+                psishare.KeyColumn.parse(key, namespace=namespace, region=region),
+                name=name,
+                grace_days=grace,
+                memory_bytes=memory << 20,
+                progress=report,
+            )
+    if not finish:
+        _print(signed, as_json=as_json)
+    elif as_json:
+        print_json({"destroyed": [_document(each) for each in destroyed]})
+    else:
+        say_table(
+            ("key destroyed of", "#epoch"),
+            [(each.manifest.dataset, number(each.manifest.epoch)) for each in destroyed],
+        )
+
+
+@app.command(epilog=example("psishare dataset verify customers --home tele"))
+def verify(name: Name, *, home: Home, as_json: Json = False) -> None:
+    """Verify a dataset: signature, log entry, key, and every byte of it."""
+    with psishare.Party.open(home) as party:
+        signed = party.verify_dataset(name)
+    _print(signed, as_json=as_json)
+
+
+@app.command(epilog=example("psishare dataset revoke customers --home tele"))
+def revoke(name: Name, *, home: Home, as_json: Json = False) -> None:
+    """Serve a dataset's newest epoch no more, and list to whom it was delivered."""
+    with psishare.Party.open(home) as party:
+        revoked = party.revoke_dataset(name)
+    if as_json:
+        deliveries = [
+            {
+                "peer": each.peer,
+                "manifest_sha256": each.manifest_sha256,
+                "mandate_id": each.mandate_id,
+                "time": each.time,
+            }
+            for each in revoked.deliveries
+        ]
+        print_json(_document(revoked.signed) | {"deliveries": deliveries})
+        return
+    say_table(
+        ("delivered to", "mandate", "manifest", "time (UTC)"),
+        [
+            (each.peer, each.mandate_id, each.manifest_sha256[:16], moment(each.time))
+            for each in revoked.deliveries
+        ],
+    )
+
+
+def _print(signed: SignedManifest, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_document(signed))
+    else:
+        _say(signed)
+
+
 def _document(signed: SignedManifest) -> dict[str, Any]:
     manifest = signed.manifest
     return {
@@ -127,6 +253,7 @@ def _document(signed: SignedManifest) -> dict[str, Any]:
         "kind": manifest.kind,
         "namespace": manifest.namespace,
         "epoch": manifest.epoch,
+        "sequence": manifest.sequence,
         "items": manifest.items,
         "bytes": _n_bytes(signed),
         "n_max": manifest.n_max,
@@ -146,7 +273,7 @@ def _say(signed: SignedManifest) -> None:
             "dataset": manifest.dataset,
             "kind": manifest.kind,
             "namespace": manifest.namespace or None,
-            "epoch": f"{manifest.epoch}, {manifest.created}",
+            "epoch": f"{manifest.epoch}, update {manifest.sequence}, {manifest.created}",
             "items": f"{number(manifest.items)} of at most {number(manifest.n_max)}",
             "bytes": f"{number(_n_bytes(signed))}, {manifest.fingerprint_bits} bits an item",
             "an exchange": f"at most {number(manifest.max_query)} distinct rows",

@@ -35,7 +35,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("peer add", "peer list", "peer remove"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
         *("identifiers list", "identifiers explain", "identifiers check"),
-        *("dataset encode", "dataset show", "serve", "match"),
+        *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
+        *("dataset verify", "dataset revoke", "serve", "match"),
         *("exchange list", "exchange show", "demo"),
         *("audit export", "audit fsck", "audit reconcile", "audit replay", "audit verify"),
     }
