@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from psishare.cli import audit_export, audit_fsck, audit_reconcile, audit_replay
+from psishare.cli import audit_export, audit_fsck, audit_reconcile, audit_replay, audit_report
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
@@ -25,6 +25,7 @@ app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
 app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 app.command("replay", epilog=example(audit_replay.EXAMPLE))(audit_replay.replay_exchange)
+app.command("report", epilog=example(audit_report.EXAMPLE))(audit_report.report)
 
 
 @app.command(epilog=example(EXAMPLE, BUNDLE_EXAMPLE))
