@@ -5,7 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from psishare.cli import audit_export, audit_fsck, audit_reconcile, audit_replay, audit_report
+from psishare.cli import (
+    audit_export,
+    audit_fsck,
+    audit_open,
+    audit_reconcile,
+    audit_replay,
+    audit_report,
+)
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
@@ -26,6 +33,8 @@ app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(a
 app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 app.command("replay", epilog=example(audit_replay.EXAMPLE))(audit_replay.replay_exchange)
 app.command("report", epilog=example(audit_report.EXAMPLE))(audit_report.report)
+app.command("open", epilog=example(audit_open.OPEN_EXAMPLE))(audit_open.open_)
+app.command("shred", epilog=example(audit_open.SHRED_EXAMPLE))(audit_open.shred)
 
 
 @app.command(epilog=example(EXAMPLE, BUNDLE_EXAMPLE))
