@@ -79,5 +79,8 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.identifiers
 
+campaign: setup  ## kill 500 processes while they append to a log; none may be the worse for it
+	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
+
 clean:  ## remove what was built
 	rm -rf $(VENV) $(STAMPS) dist protocols/target .hypothesis .mypy_cache .ruff_cache .pytest_cache
