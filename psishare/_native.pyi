@@ -240,7 +240,8 @@ def shard_encode(
     Args:
         runs: as ``sort_distinct`` returns them; may be mapped from files.
         bits: of a fingerprint, 1 to 120.
-        prefix_bits: 0 to 13; ``prefix`` is below 2^prefix_bits.
+        prefix_bits: 0 to 13.
+        prefix: below 2^prefix_bits.
 
     Returns:
         The shard's bytes, and its number of items, duplicates left out.
@@ -257,6 +258,7 @@ def shard_lookup(
     Args:
         shards: the bytes of one shard for each prefix, in order; may be mapped from files.
         needles: ``fixed_size_binary[ceil(bits / 8)]``, shape ``(n,)``, any order.
+        bits: of a fingerprint, 1 to 120.
 
     Raises:
         ProtocolError: a shard is not one of that many bits and that place.

@@ -78,7 +78,7 @@ def python_licence(package: importlib.metadata.Distribution) -> str:
     ]
     free_text = str(metadata["License"]).strip() if "License" in metadata else ""
     for text in [*classifiers, *free_text.splitlines()[:1]]:
-        return SPELLINGS.get(text.lower(), text)
+        return SPELLINGS.get(str(text).lower(), str(text))
     return "unknown"
 
 
