@@ -207,7 +207,8 @@ def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
     }
     for name, rows in due.items():
         totals = getattr(receipt, name)
-        empty = Transcript(name, offer.exchange_id).value.hex()
+        # The answer's has been compared with the offer's, which would have to be hashed again.
+        empty = Transcript(name, bytes.fromhex(answer.exchange_id)).value.hex()
         if (totals.frames, totals.rows) != (_n_frames(rows, offer.frame_rows), rows) or (
             (rows == 0) != (totals.transcript == empty)
         ):
