@@ -97,7 +97,7 @@ def signed_requests(path: Path, trust: Mapping[str, Card], exchange_id: str) -> 
     """Return the signed requests of one exchange, from verified evidence.
 
     Raises:
-        InputError: ``exchange_unknown``, the evidence tells of no opened exchange of that id.
+        InputError: ``exchange_not_found``, the evidence tells of no opened exchange of that id.
         VerificationError, AuditError, ConfigError: as ``open_evidence``.
     """
     found: SignedRequests | None = None
@@ -123,7 +123,7 @@ def signed_requests(path: Path, trust: Mapping[str, Card], exchange_id: str) -> 
         raise InputError(
             "the evidence tells of no opened exchange of that id",
             mend="Give the whole id, and evidence that has the exchange in its scope.",
-            reason="exchange_unknown",
+            reason="exchange_not_found",
         )
     return found
 

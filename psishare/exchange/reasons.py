@@ -223,10 +223,20 @@ REASONS: tuple[Reason, ...] = (
         },
     ),
     *_rows(
+        AuthorisationError,
+        (),
+        {
+            "mandate_id_reused": "Two mandates have one id.",
+        },
+    ),
+    *_rows(
         VerificationError,
         (),
         {
+            "bundle_incomplete": "An evidence bundle lacks an entry that its scope has.",
             "bundle_malformed": "An evidence bundle is not what its format demands.",
+            "commitment_differs": "A value and its salt are not what was committed to.",
+            "quorum_missing": "A checkpoint lacks the witnesses that a policy demands.",
             "case_reference_differs": "The case reference is not the one committed to.",
             "cosignature_invalid": "A cosignature is missing or wrong.",
             "log_contradicts": "The log tells of an exchange what cannot be.",
@@ -255,6 +265,8 @@ REASONS: tuple[Reason, ...] = (
         AuditError,
         (),
         {
+            "evidence_missing": "There is no evidence of that name.",
+            "shred_failed": "The disk refuses to destroy a salt.",
             "bundle_unreadable": "An evidence bundle cannot be read.",
             "entry_unknown": "The log has no such entry.",
             "log_exists": "There is a log already where one was to be made.",
@@ -301,6 +313,11 @@ REASONS: tuple[Reason, ...] = (
         InputError,
         (),
         {
+            "commitment_unknown": "What is to be opened or shredded is not named rightly.",
+            "parties_unrelated": "What is to be reconciled is not of an authority and a platform.",
+            "replay_unsupported": "The protocol's elements cannot be computed again.",
+            "scope_empty": "The log has nothing of what is to be exported.",
+            "scope_malformed": "A period, mandate or exchange is not named rightly.",
             "case_reference_invalid": "The case reference, or its file, cannot be used.",
             "change_contradicts": "An identifier is to be both added and removed.",
             "column_duplicated": "Two columns have one name.",
@@ -348,6 +365,9 @@ REASONS: tuple[Reason, ...] = (
         ConfigError,
         (),
         {
+            "commitment_shredded": "The salt of a commitment has been destroyed.",
+            "opening_missing": "An opening or a case reference is not kept here.",
+            "policy_malformed": "A policy of witnesses is not what its format demands.",
             "address_invalid": "The address is not host:port.",
             "address_unusable": "The address cannot be listened on.",
             "card_changed": "The card differs from the pinned one.",

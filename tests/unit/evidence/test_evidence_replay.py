@@ -159,4 +159,4 @@ def test_an_exchange_that_the_evidence_does_not_tell_of_is_refused(
     stage, _told = lived
     with pytest.raises(InputError) as caught:
         signed_requests(stage.homes[PLATFORM].log_path, trust(stage), "ab" * 32)
-    assert caught.value.reason == "exchange_unknown"
+    assert caught.value.reason == "exchange_not_found"
