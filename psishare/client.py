@@ -319,7 +319,7 @@ class Party:
             n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
                 leaves a quarter of headroom.
             max_query: the most distinct rows that one exchange may ask.
-            memory_bytes: what this process is to stay under, at least 256 MiB.
+            memory_bytes: what this process is to stay under, at least 320 MiB.
             progress: called as steps advance.
 
         An encoding of a file that was interrupted goes on where it stopped.

@@ -21,7 +21,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
-from psishare.datasets.manifest import SignedManifest
+from psishare.datasets.manifest import Manifest, SignedManifest
 from psishare.errors import ConfigError
 
 ENCODE = (
@@ -43,7 +43,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name.")
 Memory = Annotated[
     int,
     typer.Option(
-        metavar="MIB", min=256, help="The memory to stay under; less is slower by little."
+        metavar="MIB", min=320, help="The memory to stay under; less is slower by little."
     ),
 ]
 
@@ -273,7 +273,7 @@ def _say(signed: SignedManifest) -> None:
             "dataset": manifest.dataset,
             "kind": manifest.kind,
             "namespace": manifest.namespace or None,
-            "epoch": f"{manifest.epoch}, update {manifest.sequence}, {manifest.created}",
+            "epoch": _epoch(manifest),
             "items": f"{number(manifest.items)} of at most {number(manifest.n_max)}",
             "bytes": f"{number(_n_bytes(signed))}, {manifest.fingerprint_bits} bits an item",
             "an exchange": f"at most {number(manifest.max_query)} distinct rows",
@@ -281,6 +281,11 @@ def _say(signed: SignedManifest) -> None:
             "manifest": signed.sha256.hex(),
         }
     )
+
+
+def _epoch(manifest: Manifest) -> str:
+    updated = f", update {manifest.sequence}" if manifest.sequence else ""
+    return f"{manifest.epoch}{updated}, {manifest.created}"
 
 
 def _n_bytes(signed: SignedManifest) -> int:

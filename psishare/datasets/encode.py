@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 KEY_LABEL = b"psishare/dataset/v1"
 DEFAULT_MEMORY_BYTES = 512 << 20
-MIN_MEMORY_BYTES = 256 << 20
-_PROCESS_BYTES = 192 << 20
+MIN_MEMORY_BYTES = 320 << 20
+_PROCESS_BYTES = 256 << 20
 """What the interpreter, its libraries and a few batches under way need."""
 _BYTES_PER_ITEM = 64
 """What an item of a run needs while the run is sorted: the fingerprint three times, and a number."""
@@ -56,7 +56,7 @@ def run_items(memory_bytes: int) -> int:
     """Return how many items a run may have in a process that stays under a bound.
 
     Raises:
-        InputError: the bound is less than 256 MiB.
+        InputError: the bound is less than 320 MiB.
     """
     if memory_bytes < MIN_MEMORY_BYTES:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from psishare import _native
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+OpenRuns = Callable[[], "list[pa.FixedSizeBinaryArray]"]
+
 SHARD_ITEMS_BITS = 20
 """A shard holds about 2^20 items."""
 
 
 def write_part(
     change: Literal["base", "add", "remove"],
-    runs: list[pa.FixedSizeBinaryArray],
+    open_runs: OpenRuns,
     folder: Path,
     *,
     bits: int,
@@ -32,18 +35,20 @@ def write_part(
 
     Args:
         change: what the part does to those before it.
-        runs: sorted fingerprints; what several hold is written once.
+        open_runs: gives the sorted runs, once for each shard, so that no more of a mapped file stays
+            in memory than a shard is made from; what several runs hold is written once.
         folder: where the shards' files go.
         bits: bits of a fingerprint.
 
     Raises:
         ConfigError: a file cannot be written.
     """
-    n_items = sum(len(run) for run in runs)
+    n_items = sum(len(run) for run in open_runs())
     wanted = max(0, (n_items - 1).bit_length() - SHARD_ITEMS_BITS) if n_items else 0
     prefix_bits = min(MAX_PREFIX_BITS, wanted)
     shards = [
-        _write_shard(runs, folder, bits, prefix_bits, prefix) for prefix in range(1 << prefix_bits)
+        _write_shard(open_runs(), folder, bits, prefix_bits, prefix)
+        for prefix in range(1 << prefix_bits)
     ]
     items = sum(shard.items for shard in shards)
     return Part(change=change, items=items, prefix_bits=prefix_bits, shards=shards)

@@ -180,7 +180,7 @@ class DatasetStore:
             progress: called with the number of identifiers evaluated.
             source: names the input as it is now, so that an interrupted encoding knows it again; None
                 where it cannot be read again.
-            memory_bytes: what the process is to stay under, at least 256 MiB.
+            memory_bytes: what the process is to stay under, at least 320 MiB.
 
         Yields:
             The manifest, whose entry in the log is to be noted.
@@ -211,7 +211,7 @@ class DatasetStore:
                     runs, read, staging.key, bits=bits, max_items=max_items, progress=progress
                 )
                 with staging.discarded_if_refused():
-                    part = write_part("base", runs.open(), staging.folder, bits=bits)
+                    part = write_part("base", runs.open, staging.folder, bits=bits)
                     require_headroom(part.items, parameters.n_max)
                 manifest = Manifest(
                     platform=parameters.platform,
@@ -258,9 +258,9 @@ class DatasetStore:
         require_headroom(held + len(changes.added) + len(changes.removed), old.n_max)
         parts = [*old.parts]
         if len(changes.removed):
-            parts.append(write_part("remove", [changes.removed], dataset.folder, bits=bits))
+            parts.append(write_part("remove", lambda: [changes.removed], dataset.folder, bits=bits))
         if len(changes.added):
-            parts.append(write_part("add", [changes.added], dataset.folder, bits=bits))
+            parts.append(write_part("add", lambda: [changes.added], dataset.folder, bits=bits))
         manifest = Manifest.model_validate(
             dict(old)
             | {

@@ -101,9 +101,9 @@ def test_an_encoding_in_many_runs_is_the_encoding_in_one(tmp_path: Path) -> None
 
 
 def test_too_little_memory_is_refused() -> None:
-    assert run_items(256 << 20) >= 1 << 20
+    assert run_items(320 << 20) >= 1 << 20
     with pytest.raises(InputError) as raised:
-        run_items((256 << 20) - 1)
+        run_items((320 << 20) - 1)
     assert raised.value.reason == "memory_too_small"
 
 
@@ -356,3 +356,32 @@ def test_a_grace_begins_once(stage: Stage) -> None:
     dataset.retire("2026-01-01T00:00:00Z")
     dataset.retire("2027-01-01T00:00:00Z")
     assert dataset.retires_at == "2026-01-01T00:00:00Z"
+
+
+WITHIN = """
+import resource, sys
+from pathlib import Path
+from psishare.client import KeyColumn, Party
+
+with Party.open(sys.argv[1]) as party:
+    party.encode(
+        Path(sys.argv[2]),
+        KeyColumn("account", "number", namespace="bank"),
+        name="accounts",
+        memory_bytes=320 << 20,
+    )
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def test_an_encoding_stays_under_its_bound(platform: Party, tmp_path: Path) -> None:
+    path = tmp_path / "accounts.csv"
+    path.write_text("number\n" + "".join(f"A{i:09d}\n" for i in range(400_000)), encoding="ascii")
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHIN, str(platform.home.path), str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    assert int(ran.stdout) < 320
