@@ -255,6 +255,9 @@ class Journal:
             if mark not in data:
                 continue
             entry = parse_entry(data)
+            # A peer may write this id into another field of an exchange of its own.
+            if entry.fields.get("exchange_id") != exchange_id.hex():
+                continue
             match entry:
                 case ExchangeOpened():
                     told.opened = True

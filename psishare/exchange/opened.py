@@ -12,11 +12,17 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from psishare.errors import InternalError, ProtocolError, VerificationError
+from psishare.errors import (
+    AuthorisationError,
+    InternalError,
+    ProtocolError,
+    VerificationError,
+)
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import Receipt, SequenceTotals
 from psishare.exchange.transcript import (
@@ -42,6 +48,7 @@ from psishare.transport.wire_pb2 import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
@@ -112,6 +119,7 @@ class OpenedExchange:
         driver: the platform's computation.
         ledger: commits and charges frames.
         matched: for output ``both``, called once with the indices of the platform's matches.
+        not_after: the end of the mandate's validity.
 
     Attributes:
         ending: held by whoever ends the exchange, so that it ends once and in one way.
@@ -124,8 +132,11 @@ class OpenedExchange:
         driver: Driver,
         ledger: FrameLedger,
         matched: Callable[[pa.Array], None] | None = None,
+        *,
+        not_after: datetime,
     ) -> None:
         self.terms = terms
+        self._not_after = not_after
         self._protocol = suite.Protocol(terms.offer.protocol)
         self._authority_key = authority_key
         self._driver = driver
@@ -142,6 +153,19 @@ class OpenedExchange:
         self._late = _LateAnswers(terms.offer.frame_rows, self._sequences.answers)
         self._calls = _Calls()
         self.ending = threading.Lock()
+
+    def require_in_force(self, now: datetime, clock_tolerance_s: int) -> None:
+        """Refuse to go on once the mandate's validity has ended.
+
+        Raises:
+            AuthorisationError: ``mandate_expired``.
+        """
+        if now - timedelta(seconds=clock_tolerance_s) > self._not_after:
+            raise AuthorisationError(
+                "the mandate expired while the exchange was open",
+                mend="Ask the issuer for a new mandate, and make a new offer.",
+                reason="mandate_expired",
+            )
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

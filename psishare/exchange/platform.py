@@ -260,7 +260,7 @@ class Platform:
             self._admission.require_timely(offer)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
-            offered.entered = self._enter(offer.exchange_id, request, peer)
+            offered.entered = self._enter(offer.exchange_id, request.offer.document, peer)
             if not offered.entered:
                 raise _repeated(offer.exchange_id)
             mandate = self._admission.authorise(offer, request.mandate)
@@ -269,12 +269,12 @@ class Platform:
             raise
         return self._open(offer, request, peer, offering, mandate)
 
-    def _enter(self, exchange_id: bytes, request: wire.OfferRequest, peer: Peer) -> bool:
+    def _enter(self, exchange_id: bytes, document: bytes, peer: Peer) -> bool:
         return self._rooms.register.begin(
             exchange_id,
             peer=peer.id,
             state=State.OFFERED,
-            offer=request.offer.document,
+            offer=document,
             log_size=self._rooms.log.size,
         )
 
@@ -304,7 +304,12 @@ class Platform:
         )
         self._journal.opened(terms, peer.id)
         exchange = OpenedExchange(
-            terms, peer.card.log_key, driver, rooms.budget, self._hand_out(offer)
+            terms,
+            peer.card.log_key,
+            driver,
+            rooms.budget,
+            self._hand_out(offer),
+            not_after=mandate.mandate.not_after,
         )
         with self._live.lock:
             self._live.exchanges[offer.exchange_id] = exchange
@@ -380,7 +385,9 @@ class Platform:
         exchange_id, offer = offered.exchange_id, offered.offer
         # An offer in another party's name must not take the id from the party whose it is.
         if not offered.entered and (offer is None or offer.authority == peer.id):
-            offered.entered = self._enter(exchange_id, request, peer)
+            # What is no offer may be megabytes of anything: its digest is all that is kept.
+            document = request.offer.document if offer is not None else b""
+            offered.entered = self._enter(exchange_id, document, peer)
         self._journal.refused(exchange_id, offer, refusal.reason, peer.id)
         if offered.entered:
             self._rooms.register.update(exchange_id, State.REFUSED, reason=refusal.reason)
@@ -395,6 +402,7 @@ class Platform:
         exchange = self._require_live(request.exchange_id, peer)
         try:
             with exchange.working():
+                exchange.require_in_force(now(), self._rooms.policy.clock_tolerance_s)
                 return step(exchange, request)
         except Exception as error:
             self._end_failed(exchange, error)
@@ -559,7 +567,8 @@ class Platform:
             if self._live.exchanges.pop(exchange_id, None) is None:
                 return
             self._live.unrecorded[exchange_id] = _Unrecorded(end, exchange)
-        self._record(exchange_id, end, first=True)
+        # A close that failed at its last step may be in the log already: look before writing.
+        self._record(exchange_id, end)
 
     def _record_quietly(self, exchange_id: bytes, end: _End) -> None:
         """Record an end, or note that the log does not take it yet."""
