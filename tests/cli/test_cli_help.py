@@ -38,7 +38,16 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
         *("dataset verify", "dataset revoke", "serve", "match"),
         *("exchange list", "exchange show", "demo"),
-        *("audit export", "audit fsck", "audit reconcile", "audit replay", "audit report", "audit verify", "audit open", "audit shred"),
+        *(
+            "audit export",
+            "audit fsck",
+            "audit reconcile",
+            "audit replay",
+            "audit report",
+            "audit verify",
+            "audit open",
+            "audit shred",
+        ),
     }
 
 
