@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import importlib.util
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,8 @@ class OpenminedPlatform:
         require_size(len(identifiers))
         self._server = _from_key(self._psi.server, seed)
         self._identifiers = identifiers
+        # The package keeps one scratch space a server, and two calls at once abort the process.
+        self._one_at_a_time = threading.Lock()
 
     @cached_property
     def elements(self) -> pa.FixedSizeBinaryArray:
@@ -117,7 +120,8 @@ class OpenminedPlatform:
         if len(self._identifiers) == 0:
             return pa.array([], POINT)
         raw = self._psi.DataStructure.RAW
-        setup = self._server.CreateSetupMessage(0.0, 1, self._identifiers.to_pylist(), raw)
+        with self._one_at_a_time:
+            setup = self._server.CreateSetupMessage(0.0, 1, self._identifiers.to_pylist(), raw)
         return pa.array(sorted(setup.raw.encrypted_elements), POINT)
 
     def evaluate(self, elements: pa.FixedSizeBinaryArray) -> EvaluatedFrame:
@@ -130,7 +134,8 @@ class OpenminedPlatform:
         request.reveal_intersection = True
         request.encrypted_elements.extend(elements.to_pylist())
         try:
-            response = self._server.ProcessRequest(request)
+            with self._one_at_a_time:
+                response = self._server.ProcessRequest(request)
         except RuntimeError as error:
             raise _malformed("element") from error
         return EvaluatedFrame(pa.array(list(response.encrypted_elements), POINT))
