@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psishare.audit.entry import ExchangeClosed, ExchangeOpened, Heartbeat, Ruleset
-from psishare.client import init_party, open_log
+from psishare.client import init_party
+from psishare.client.opened_home import open_log
 from psishare.evidence.export import Scope, export_bundle
 from psishare.evidence.verify import verify_evidence
 from psishare.exchange.document import now, write_time

@@ -129,8 +129,7 @@ class Session:
         )
         self._background.append(process)
         assert process.stdout
-        ready, _, _ = select.select([process.stdout], [], [], TIMEOUT_S)
-        assert ready, f"{text} says nothing"
+        assert _readable(process.stdout.fileno(), TIMEOUT_S), f"{text} says nothing"
         return process.stdout.readline()
 
     def _stop(self) -> str:
@@ -168,11 +167,18 @@ class Session:
         return printed
 
 
+def _readable(descriptor: int, timeout_s: float) -> bool:
+    """Wait for something to read; ``select`` would take no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
+
+
 def _until_closed(terminal: int) -> str:
     printed, answered, deadline = b"", False, time.monotonic() + TIMEOUT_S
     while True:
-        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, "the command does not end"
+        left_s = max(0.0, deadline - time.monotonic())
+        assert _readable(terminal, left_s), "the command does not end"
         try:
             data = os.read(terminal, 65_536)
         except OSError:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from psishare.client import init_party, open_log
+from psishare.client import init_party
+from psishare.client.opened_home import open_log
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters
 from psishare.exchange.admission import PlatformRooms

@@ -15,7 +15,7 @@ from stage import AUTHORITY, ISSUER, PLATFORM, Stage
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.entry import parse_entry
 from psishare.audit.signed_checkpoint import sign_checkpoint
-from psishare.client import open_log
+from psishare.client.opened_home import open_log
 from psishare.errors import AuditError, ExitCode, ProtocolError, VerificationError
 from psishare.exchange.document import now, write_time
 from psishare.exchange.receipt import Receipt, SequenceTotals, sign_receipt

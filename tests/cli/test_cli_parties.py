@@ -14,7 +14,7 @@ import pytest
 from cli_stage import AUTHORITY, ISSUER, PLATFORM, PROGRAM, VALIDATOR, Office, Ran, psi
 
 from psishare.audit.entry import parse_entry
-from psishare.client import open_log
+from psishare.client.opened_home import open_log
 from psishare.mandates.case_reference import CaseReference
 from psishare.mandates.envelope import read_envelope
 from psishare.parties.card import parse_card

@@ -1,0 +1,53 @@
+"""The library's face: what a compliance system calls, and what the command line calls.
+
+A ``Party`` is an opened home folder. An authority connects and matches; a platform encodes and
+serves::
+
+    with Party.open("authority-home") as party, party.connect("tele", "tele.example:7447") as session:
+        match = session.match(table, key="phone=number", dataset="customers", mandate=envelope)
+    match.matches, match.receipt
+
+Promises: no result without a doubly signed receipt in this party's log.
+"""
+
+from __future__ import annotations
+
+from psishare.client.checked_list import check_list
+from psishare.client.enrolment import init_party, pin_peer, unpin_peer
+from psishare.client.kind_description import KindDescription, describe_kind, kind_names
+from psishare.client.mandate import DraftedMandate, draft_mandate, verify_mandate
+from psishare.client.match import Match, Summary
+from psishare.client.opened_home import log_size
+from psishare.client.party import Party
+from psishare.client.served_list import ListSource
+from psishare.client.server import Server
+from psishare.client.session import Session
+from psishare.exchange.list_quality import ListQuality
+from psishare.exchange.prepared_list import KeyColumn
+from psishare.exchange.publication import Revoked
+from psishare.tables import Table, open_table
+
+__all__ = [
+    "DraftedMandate",
+    "KeyColumn",
+    "KindDescription",
+    "ListQuality",
+    "ListSource",
+    "Match",
+    "Party",
+    "Revoked",
+    "Server",
+    "Session",
+    "Summary",
+    "Table",
+    "check_list",
+    "describe_kind",
+    "draft_mandate",
+    "init_party",
+    "kind_names",
+    "log_size",
+    "open_table",
+    "pin_peer",
+    "unpin_peer",
+    "verify_mandate",
+]

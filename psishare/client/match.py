@@ -1,0 +1,135 @@
+"""The result of an exchange, and its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from psishare.errors import InputError
+from psishare.psi.suite import Output
+from psishare.tables import Table, write_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from psishare.exchange.authority import Outcome
+    from psishare.exchange.prepared_list import PreparedList
+    from psishare.exchange.receipt import SignedReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An exchange in figures.
+
+    Attributes:
+        rows: rows of the input.
+        rejected: rows without an identifier of the kind, by reason code.
+        distinct: distinct identifiers, which is what was asked.
+        matched: distinct identifiers that both parties hold.
+        matched_rows: rows of the input that matched; None with output ``count``.
+        platform_rows: the size of the platform's set.
+        seconds: from reading the input to the receipt.
+    """
+
+    rows: int
+    rejected: dict[str, int]
+    distinct: int
+    matched: int
+    matched_rows: int | None
+    platform_rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The result of an exchange; it exists only once the doubly signed receipt is in the log.
+
+    Attributes:
+        receipt: signed by both parties.
+        summary: figures.
+        cosigned: whether the platform has cosigned this party's log head yet.
+        first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
+    """
+
+    receipt: SignedReceipt
+    summary: Summary
+    cosigned: bool
+    first_rejects: tuple[tuple[int, str], ...]
+    _table: Table
+    _mask: pa.ChunkedArray | None
+
+    @property
+    def exchange_id(self) -> str:
+        """The exchange's id, hexadecimal."""
+        return self.receipt.receipt.exchange_id
+
+    @property
+    def count(self) -> int:
+        """How many distinct identifiers both parties hold."""
+        return self.summary.matched
+
+    @property
+    def mask(self) -> pa.ChunkedArray:
+        """For each row of the input whether it matched; ``bool``, no nulls.
+
+        Raises:
+            InputError: the output was ``count``, which tells no row.
+        """
+        if self._mask is None:
+            raise tells_no_row()
+        return self._mask
+
+    @property
+    def matches(self) -> pa.Table:
+        """Every matching row of the input, all columns, in input order."""
+        return pa.Table.from_batches(self.batches(), schema=self._table.schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield every matching row of the input, all columns, in input order, batch by batch."""
+        mask, offset = self.mask, 0
+        for batch in self._table.batches():
+            yield batch.filter(mask.slice(offset, batch.num_rows).combine_chunks())
+            offset += batch.num_rows
+
+    def write(self, path: Path, *, overwrite: bool = False) -> int:
+        """Write every matching row, all columns, in input order; atomically, mode 0600.
+
+        Returns:
+            The number of rows written.
+
+        Raises:
+            InputError: the file exists already, or the input changed meanwhile.
+        """
+        n_rows: int = write_matches(self._table, self.mask, path, overwrite=overwrite)
+        return n_rows
+
+
+def match_of(
+    table: Table, prepared: PreparedList, outcome: Outcome, output: str, seconds: float
+) -> Match:
+    """Join what matched back to the rows of the input."""
+    mask = None if output == Output.COUNT else prepared.mask(outcome.matched)
+    matched_rows = None if mask is None else pc.sum(mask).as_py() or 0
+    summary = Summary(
+        rows=prepared.n_rows,
+        rejected=prepared.rejected,
+        distinct=len(prepared.distinct),
+        matched=len(outcome.matched),
+        matched_rows=matched_rows,
+        platform_rows=outcome.elements,
+        seconds=seconds,
+    )
+    return Match(outcome.receipt, summary, outcome.cosigned, prepared.first_rejects, table, mask)
+
+
+def tells_no_row() -> InputError:
+    """Return the error of whoever wants rows where only their number was asked for."""
+    return InputError(
+        "an exchange with output `count` tells how many match, not which",
+        mend="Use `.count`, or ask for output `matches` under a mandate that permits it.",
+        reason="output_is_count",
+    )

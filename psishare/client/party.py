@@ -1,0 +1,379 @@
+"""A home folder, opened for work: what a platform and an authority do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from psishare.datasets.encode import DEFAULT_MEMORY_BYTES
+from psishare.datasets.manifest import Ruleset as ManifestRuleset
+from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
+from psishare.errors import ConfigError, InputError
+from psishare.exchange.canonical_column import CanonicalColumn
+from psishare.exchange.document import now, write_time
+from psishare.exchange.journal import Journal
+from psishare.exchange.offering import EncodedOffering, Offering
+from psishare.exchange.platform import IDLE_TIMEOUT_S
+from psishare.exchange.prepared_list import KeyColumn, prepare
+from psishare.exchange.publication import Publication, Revoked
+from psishare.exchange.register import Register, Row
+from psishare.parties.home import Home
+from psishare.parties.peers import Peers
+from psishare.parties.tls import tls_name
+from psishare.psi.suite import DEFAULT_MAX_QUERY
+from psishare.transport.grpc_client import GrpcChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from psishare.audit.entry import Entry
+    from psishare.datasets.manifest import SignedManifest
+    from psishare.exchange.authority import Progress
+    from psishare.transport.channel import Channel
+
+
+from psishare.client.input_table import input_table
+from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
+from psishare.client.progress import advanced, quiet, rows_read
+from psishare.client.served_list import ListSource, listed, matches_writer
+from psishare.client.server import Server
+from psishare.client.session import Session
+
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_N_MAX = 2**24
+
+
+class Party:
+    """A party's home folder, opened for work.
+
+    Use as a context manager; ``close`` frees what it holds.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.peers = Peers(home.peers_path)
+        self.log = open_log(home)
+        self.register = Register(home.state_path, home.path / "run")
+        self.journal = Journal(self.log)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a home folder of a platform or an authority.
+
+        Raises:
+            ConfigError: there is none, others can read it, or its role keeps no log.
+            AuditError: the log does not recover.
+        """
+        home = Home.open(Path(path))
+        if home.card.role not in LOGGING_ROLES:
+            raise ConfigError(
+                f"{home.id} is of role {home.card.role}, which takes no part in exchanges",
+                mend="Use the home of a platform or an authority.",
+                reason="role_unfit",
+            )
+        return cls(home)
+
+    def close(self) -> None:
+        """Free the register's lock."""
+        self.register.close()
+
+    def __enter__(self) -> Self:
+        """Return the party."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def connect(
+        self, platform: str, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Session:
+        """Return a session with a pinned platform.
+
+        The connection is made when the session first needs it: only once this side's list and result
+        file have been found to be in order.
+
+        Args:
+            platform: its party id.
+            address: ``host:port``.
+            timeout_s: seconds for the connection and for each call.
+
+        Raises:
+            ConfigError: it is not pinned, or this is no authority's home.
+        """
+        require_role(self.home, "authority")
+        peer = self.peers.get(platform)
+
+        def dial() -> Channel:
+            return GrpcChannel.connect(
+                address,
+                identity=tls_identity(self.home),
+                pinned=peer.card.certificates(),
+                server_name=tls_name(peer.id),
+                peer=peer.id,
+                timeout_s=timeout_s,
+            )
+
+        return Session(self, peer, dial)
+
+    def encode(
+        self,
+        data: Any,
+        key: KeyColumn | str,
+        *,
+        name: str,
+        n_max: int | None = None,
+        max_query: int = DEFAULT_MAX_QUERY,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Evaluate a list into the next epoch of a dataset, and log that it is published.
+
+        Args:
+            data: the platform's identifiers: a table, the path of its file, or anything with the
+                Arrow PyCapsule interface. Duplicates are welcome.
+            key: the key column, or ``KIND=COLUMN``.
+            name: the dataset's name.
+            n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
+                leaves a quarter of headroom.
+            max_query: the most distinct rows that one exchange may ask.
+            memory_bytes: what this process is to stay under, at least 320 MiB.
+            progress: called as steps advance.
+
+        An encoding of a file that was interrupted goes on where it stopped.
+
+        Raises:
+            InputError: the column, the kind or the name is not valid, or there are too many items.
+            AuditError: the log cannot take the entry; then there is no dataset.
+        """
+        require_role(self.home, "platform")
+        require_name(name)
+        report = progress or quiet
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        identifiers = CanonicalColumn.of(input_table(data), column, rows_read(report))
+        parameters = Parameters(
+            platform=self.home.id,
+            ruleset=ManifestRuleset(version=column.ruleset.version, digest=column.ruleset.digest),
+            n_max=n_max or default_n_max(identifiers.n_rows),
+            max_query=max_query,
+            created=write_time(now()),
+        )
+        with self._store().encode(
+            name,
+            column.kind,
+            column.namespace,
+            identifiers.batches,
+            parameters=parameters,
+            signer=self.home.log_signer(),
+            progress=advanced(report, "evaluating", identifiers.n_rows),
+            source=identifiers.source,
+            memory_bytes=memory_bytes,
+        ) as epoch:
+            epoch.note_entry(self.journal.published(epoch.signed))
+        return epoch.signed
+
+    def update_dataset(
+        self,
+        name: str,
+        key: KeyColumn | str,
+        *,
+        add: Any = None,
+        remove: Any = None,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Add identifiers to a dataset's newest epoch and remove others, and log the new manifest.
+
+        Costs what changes, not what the dataset holds.
+
+        Args:
+            name: the dataset's name.
+            key: the key column of both tables, or ``KIND=COLUMN``.
+            add: what is new: as ``data`` of ``encode``, or None.
+            remove: what is gone: likewise.
+            progress: called as identifiers are evaluated.
+
+        Returns:
+            The new manifest; the one that was there, where nothing changes.
+
+        Raises:
+            InputError: the column does not fit the dataset, one identifier is in both lists, or there
+                are more items than ``n_max``.
+            ConfigError: there is no such dataset, or its key is gone.
+        """
+        column = KeyColumn.parse(key) if isinstance(key, str) else key
+        require_role(self.home, "platform")
+        return self._publication().update(
+            name,
+            column,
+            add=None if add is None else input_table(add),
+            remove=None if remove is None else input_table(remove),
+            progress=advanced(progress or quiet, "evaluating", 0),
+        )
+
+    def rotate_dataset(
+        self,
+        data: Any,
+        key: KeyColumn | str,
+        *,
+        name: str,
+        grace_days: int,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        progress: Progress | None = None,
+    ) -> SignedManifest:
+        """Encode a dataset anew, under a new key; the older keys are destroyed after a grace.
+
+        Args:
+            data: as of ``encode``: the whole list.
+            key: the key column, or ``KIND=COLUMN``.
+            name: the dataset's name; its sizes stay as they are.
+            grace_days: for how many days older epochs can still be served.
+            memory_bytes: as of ``encode``.
+            progress: called as steps advance.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            InputError, AuditError: as ``encode``.
+        """
+        old = self._store().open(name).manifest
+        signed = self.encode(
+            data,
+            key,
+            name=name,
+            n_max=old.n_max,
+            max_query=old.max_query,
+            memory_bytes=memory_bytes,
+            progress=progress,
+        )
+        self._publication().retire_older(name, timedelta(days=grace_days))
+        return signed
+
+    def destroy_due_keys(self) -> list[SignedManifest]:
+        """Destroy the keys of older epochs whose grace is over; ``serve`` does so, too.
+
+        Raises:
+            ConfigError: the disk refuses.
+        """
+        require_role(self.home, "platform")
+        return self._publication().destroy_due_keys()
+
+    def verify_dataset(self, name: str) -> SignedManifest:
+        """Verify a dataset's newest epoch: signature, log entry, key, and every shard.
+
+        Raises:
+            VerificationError: something is not as the manifest or the log says.
+            ConfigError: there is no such dataset, or its key is not the manifest's.
+        """
+        return self._publication().verify(name)
+
+    def revoke_dataset(self, name: str) -> Revoked:
+        """Serve a dataset's newest epoch no more, by running servers too; tell who has it.
+
+        Raises:
+            ConfigError: there is no such dataset.
+            AuditError: the log cannot take the entry; try again.
+        """
+        require_role(self.home, "platform")
+        return self._publication().revoke(name)
+
+    def _publication(self) -> Publication:
+        return Publication(self.home, self.log, self.journal)
+
+    def datasets(self) -> list[SignedManifest]:
+        """Return the newest epoch of each dataset of this platform."""
+        store = self._store()
+        return [store.open(name).signed for name in store.names()]
+
+    def exchanges(self) -> list[Row]:
+        """Return this party's exchanges, the newest first, each as far as it has come."""
+        return self.register.rows()
+
+    def exchange(self, exchange_id: str) -> Row:
+        """Return one exchange.
+
+        Args:
+            exchange_id: hexadecimal, or the beginning of one that no other shares.
+
+        Raises:
+            InputError: there is none of that id, or more than one.
+        """
+        rows = self.exchanges()
+        found = [
+            row for row in rows if exchange_id and row.exchange_id.hex().startswith(exchange_id)
+        ]
+        if len(found) != 1:
+            raise InputError(
+                f"{len(found) or 'no'} exchanges have an id that begins so",
+                mend="See the ids with `psishare exchange list`.",
+                reason="exchange_not_found",
+            )
+        return found[0]
+
+    def serve(
+        self,
+        address: str,
+        *,
+        datasets: Iterable[Path | str] = (),
+        lists: Iterable[ListSource] = (),
+        out: Path | None = None,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        progress: Progress | None = None,
+        logged: Callable[[Entry], None] | None = None,
+    ) -> Server:
+        """Serve encoded datasets and lists until the server is stopped.
+
+        Args:
+            address: ``host:port``; port 0 takes a free one.
+            datasets: names of this platform's datasets, or folders of epochs.
+            lists: lists served with ``ecdh`` and ``openmined``.
+            out: with output ``both``: the folder for the platform's own matches, a file an exchange.
+            idle_timeout_s: how long an exchange may stand still before it is aborted.
+            progress: called as lists are read.
+            logged: called with every new entry of the log, soon after it is there.
+
+        Raises:
+            ConfigError: nothing is to be served, or the address is not usable.
+        """
+        require_role(self.home, "platform")
+        report = progress or quiet
+        sources = [ListSource(input_table(each.data), each.key, each.name) for each in lists]
+        prepared = [prepare(source.data, source.key, rows_read(report)) for source in sources]
+        self._publication().destroy_due_keys()
+        offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
+        offerings += [listed(s, p) for s, p in zip(sources, prepared, strict=True)]
+        if not offerings:
+            raise ConfigError(
+                "there is nothing to serve",
+                mend="Name a dataset with --dataset, or a list with --data, --key and --name.",
+                reason="nothing_to_serve",
+            )
+        own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
+        return Server(
+            self,
+            address,
+            offerings=offerings,
+            matched=matches_writer(own, out),
+            idle_timeout_s=idle_timeout_s,
+            logged=logged,
+        )
+
+    def _store(self) -> DatasetStore:
+        return DatasetStore(self.home.datasets_path, public_key=self.home.card.log_key)
+
+    def _encoded(self, dataset: Path | str) -> EncodedOffering:
+        folder = Path(dataset)
+        if folder.is_dir():
+            return EncodedOffering(open_dataset(folder, self.home.card.log_key))
+        return EncodedOffering(self._store().open(str(dataset)))
+
+
+def default_n_max(n_items: int) -> int:
+    """Return 2^24, or the next power of two that leaves a quarter of headroom."""
+    wanted = n_items + n_items // 4
+    return max(DEFAULT_N_MAX, 1 << max(0, wanted - 1).bit_length())
