@@ -17,7 +17,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check format lint types imports stubs licences wire rust-test wheel \
-	bench bench-tables campaign clean
+	bench bench-tables campaign interop clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -81,6 +81,10 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 
 campaign: setup  ## kill 500 processes while they append to a log; none may be the worse for it
 	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
+
+interop: setup  ## exchange logs with Go's sumdb/note and sumdb/tlog, from Debian's packages
+	tests/interop/install_go.sh
+	$(BIN)/python -m pytest -q -rs tests/interop/test_go_sumdb.py
 
 clean:  ## remove what was built
 	rm -rf $(VENV) $(STAMPS) dist protocols/target .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+import json
+from pathlib import Path
 
 import pytest
 
@@ -13,18 +15,20 @@ from psishare.audit.tree import StoredTree
 from psishare.errors import VerificationError
 from psishare.keys.note_key import NoteKey
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-VERIFIER = NoteKey.parse(
-    "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
-)
-SIZE = 15
+VECTORS = Path(__file__).resolve().parents[3] / "protocols" / "vectors" / "audit"
+LOG = json.loads((VECTORS / "tessera-log.json").read_text(encoding="utf-8"))
+VERIFIER = NoteKey.parse(LOG["verifier_key"])
+SIZE = LOG["size"]
 
 
-@pytest.fixture
-def folder(shared_vectors: Path) -> Path:
-    return shared_vectors / "tessera-log"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lay out the log's files as they were published."""
+    made = tmp_path_factory.mktemp("tessera-log")
+    for name, data in LOG["files"].items():
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_bytes(base64.b64decode(data))
+    return made
 
 
 def checkpoint(folder: Path, size: int) -> Checkpoint:
