@@ -84,6 +84,8 @@ class _Module:
                     self._made(call, name)
                 elif name == "write_durably":
                     self._written(call)
+                elif name == "Rule":
+                    self._ruled(call)
 
     def _made(self, call: ast.Call, kind: str) -> None:
         reason = _keyword(call, "reason")
@@ -101,6 +103,11 @@ class _Module:
         elif self.path.name != "durable_file.py":
             self._unclear(call)
 
+    def _ruled(self, call: ast.Call) -> None:
+        """A rule that does not pass is raised as a refusal with its reason, the second argument."""
+        for code in self._values(call.args[1], call):
+            self.found.pairs.add((code, "AuthorisationError"))
+
     def _values(self, expression: ast.expr, at: ast.AST) -> set[str]:
         """Return the strings that an expression may be."""
         match expression:
@@ -117,11 +124,8 @@ class _Module:
             case ast.Name(id=name):
                 return self._of_parameter(name, at)
             case ast.Attribute(value=ast.Name(id="rule"), attr="reason"):
-                return {
-                    code
-                    for call in self.calls["_Rule"]
-                    for code in self._values(call.args[1], call)
-                }
+                # Where the rule is made, in whichever module, its reason is read.
+                return set()
         if not RERAISED.fullmatch(ast.unparse(expression)):
             self._unclear(at)
         return set()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from psishare.errors import AuthorisationError
+from psishare.mandates.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,12 +60,6 @@ class Delivery:
     newer: bool
 
 
-class _Rule(NamedTuple):
-    passes: bool
-    reason: str
-    message: str
-
-
 def check_mandate(
     mandate: Mandate,
     request: Request,
@@ -83,12 +78,23 @@ def check_mandate(
     Raises:
         AuthorisationError: the first rule that fails, as its reason.
     """
-    _require(_addressees(mandate, request))
-    _require(_subject(mandate, request.dataset, request.kind))
-    _require(_learning(mandate, request.output))
-    _require(_protocol(mandate, request.protocol))
-    _require(_validity(mandate, now, timedelta(seconds=clock_tolerance_s)))
-    _require(_rows(mandate, request.rows))
+    _require(mandate_rules(mandate, request, now=now, clock_tolerance_s=clock_tolerance_s))
+
+
+def mandate_rules(
+    mandate: Mandate,
+    request: Request,
+    *,
+    now: datetime,
+    clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+) -> Iterator[Rule]:
+    """Yield every rule of a mandate for an exchange, in order, whether or not it passes."""
+    yield from _addressees(mandate, request)
+    yield from _subject(mandate, request.dataset, request.kind)
+    yield from _learning(mandate, request.output)
+    yield from _protocol(mandate, request.protocol)
+    yield from _validity(mandate, now, timedelta(seconds=clock_tolerance_s))
+    yield from _rows(mandate, request.rows)
 
 
 def check_delivery(
@@ -110,7 +116,7 @@ def check_delivery(
     _require(_standing(mandate, delivery))
 
 
-def _require(rules: Iterator[_Rule]) -> None:
+def _require(rules: Iterator[Rule]) -> None:
     for rule in rules:
         if not rule.passes:
             raise AuthorisationError(
@@ -120,73 +126,73 @@ def _require(rules: Iterator[_Rule]) -> None:
             )
 
 
-def _addressees(mandate: Mandate, asked: Request | Delivery) -> Iterator[_Rule]:
-    yield _Rule(
+def _addressees(mandate: Mandate, asked: Request | Delivery) -> Iterator[Rule]:
+    yield Rule(
         asked.authority == mandate.authority,
         "mandate_other_authority",
         f"the mandate is for another authority than {asked.authority}",
     )
-    yield _Rule(
+    yield Rule(
         asked.platform == mandate.platform,
         "mandate_other_platform",
         f"the mandate is addressed to another platform than {asked.platform}",
     )
 
 
-def _subject(mandate: Mandate, dataset: str | None, kind: str) -> Iterator[_Rule]:
-    yield _Rule(
+def _subject(mandate: Mandate, dataset: str | None, kind: str) -> Iterator[Rule]:
+    yield Rule(
         not mandate.datasets or dataset in mandate.datasets,
         "mandate_other_dataset",
         "the mandate does not name this dataset",
     )
-    yield _Rule(
+    yield Rule(
         kind in mandate.kinds,
         "mandate_other_kind",
         f"the mandate allows {', '.join(mandate.kinds)}, not this kind",
     )
 
 
-def _learning(mandate: Mandate, output: str) -> Iterator[_Rule]:
-    yield _Rule(
+def _learning(mandate: Mandate, output: str) -> Iterator[Rule]:
+    yield Rule(
         output in mandate.outputs,
         "mandate_other_output",
         f"the mandate allows the output {', '.join(mandate.outputs)}, not the one asked for",
     )
 
 
-def _protocol(mandate: Mandate, protocol: str) -> Iterator[_Rule]:
-    yield _Rule(
+def _protocol(mandate: Mandate, protocol: str) -> Iterator[Rule]:
+    yield Rule(
         protocol in mandate.protocols,
         "mandate_other_protocol",
         f"the mandate allows the protocol {', '.join(mandate.protocols)}, not the one asked for",
     )
 
 
-def _validity(mandate: Mandate, now: datetime, tolerance: timedelta) -> Iterator[_Rule]:
+def _validity(mandate: Mandate, now: datetime, tolerance: timedelta) -> Iterator[Rule]:
     # The tolerance is taken from now and not added to the mandate's times, which may lie at the
     # very end of the calendar.
-    yield _Rule(
+    yield Rule(
         now + tolerance >= mandate.not_before,
         "mandate_not_yet_valid",
         f"the mandate is valid from {mandate.not_before:%Y-%m-%dT%H:%M:%SZ} on",
     )
-    yield _Rule(
+    yield Rule(
         now - tolerance <= mandate.not_after,
         "mandate_expired",
         f"the mandate expired at {mandate.not_after:%Y-%m-%dT%H:%M:%SZ}",
     )
 
 
-def _rows(mandate: Mandate, rows: int) -> Iterator[_Rule]:
-    yield _Rule(
+def _rows(mandate: Mandate, rows: int) -> Iterator[Rule]:
+    yield Rule(
         rows <= mandate.max_rows_per_exchange,
         "mandate_over_rows",
         f"{rows} rows are asked for; the mandate allows {mandate.max_rows_per_exchange} an exchange",
     )
 
 
-def _standing(mandate: Mandate, delivery: Delivery) -> Iterator[_Rule]:
-    yield _Rule(
+def _standing(mandate: Mandate, delivery: Delivery) -> Iterator[Rule]:
+    yield Rule(
         mandate.standing or not delivery.newer,
         "mandate_not_standing",
         "the mandate is not standing: it covers no newer version of the dataset",
