@@ -193,6 +193,16 @@ class EcdhScalar:
             ProtocolError: an element is the identity or not canonical. Names the row.
         """
 
+def require_elements(elements: pa.FixedSizeBinaryArray) -> None:
+    """Refuse a column of the peer's that does not hold elements alone; cheaper than multiplying.
+
+    Args:
+        elements: ``fixed_size_binary[32]``, shape ``(n,)``.
+
+    Raises:
+        ProtocolError: an element is the identity or not canonical. Names the row.
+    """
+
 def sort_elements(
     elements: pa.FixedSizeBinaryArray,
 ) -> tuple[pa.FixedSizeBinaryArray, pa.UInt64Array]:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MAX_PENDING = 1_800
 """How often a peer may answer ``pending`` to one call; each takes it up to two seconds."""
 ENDED = "exchange_ended"
+LANES = 3
+"""Sequences that are under way at once: requests, elements, and elements sent back."""
 _WIRE_SEQUENCE = {
     Sequence.ELEMENTS: wire.SEQUENCE_ELEMENTS,
     Sequence.ANSWERS: wire.SEQUENCE_ANSWERS,
@@ -68,7 +70,7 @@ class SignedFrames:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._cause: PsishareError | None = None
-        self._calls = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="psishare-frame")
+        self._calls = ThreadPoolExecutor(LANES * IN_FLIGHT, thread_name_prefix="psishare-frame")
 
     def close(self) -> None:
         """Drop the calls that are not under way and wait for those that are.

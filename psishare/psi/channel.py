@@ -7,8 +7,9 @@ in order of their index, because they are chained and signed in that order.
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,26 @@ class Window(Generic[Context, Answer]):
         if len(self._pending) >= IN_FLIGHT:
             self._take()
 
+    def fill(self, calls: Iterator[tuple[Context, Future[Answer]]]) -> bool:
+        """Make calls, each by taking the next of ``calls``, until enough are under way.
+
+        Returns:
+            Whether any is under way.
+        """
+        while len(self._pending) < IN_FLIGHT and (call := next(calls, None)) is not None:
+            self._pending.append(call)
+        return bool(self._pending)
+
+    @property
+    def oldest(self) -> Future[Answer]:
+        """The call whose answer is due next."""
+        return self._pending[0][1]
+
+    def finish_answered(self) -> None:
+        """Finish the calls whose turn it is and whose answers are there; wait for none."""
+        while self._pending and self.oldest.done():
+            self._take()
+
     def drain(self) -> None:
         """Finish every call that is still under way."""
         while self._pending:
@@ -91,3 +112,23 @@ def spans(n_rows: int, frame_rows: int) -> Iterator[tuple[int, int, int]]:
     """Yield index, first row and rows of each frame."""
     for index, start in enumerate(range(0, n_rows, frame_rows)):
         yield index, start, min(frame_rows, n_rows - start)
+
+
+Lane = tuple[Window[Any, Any], "Iterator[tuple[Any, Future[Any]]]"]
+
+
+def run_beside_each_other(*lanes: Lane) -> None:
+    """Run sequences of calls at the same time, and finish whichever answer comes first.
+
+    Within a lane answers are finished in the order of the calls. So this side computes while the peer
+    does, whatever either is faster at.
+
+    Args:
+        lanes: windows, each with the calls that go through it; taking the next one makes the call.
+    """
+    busy = [lane for lane in lanes if lane[0].fill(lane[1])]
+    while busy:
+        wait([window.oldest for window, _ in busy], return_when=FIRST_COMPLETED)
+        for window, _ in busy:
+            window.finish_answered()
+        busy = [lane for lane in busy if lane[0].fill(lane[1])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +17,14 @@ import pyarrow.compute as pc
 
 from psishare import _native
 from psishare.errors import ProtocolError
-from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
+from psishare.psi.channel import (
+    EvaluatedFrame,
+    FrameChannel,
+    Lane,
+    Window,
+    run_beside_each_other,
+    spans,
+)
 from psishare.psi.suite import Output, Sequence
 
 if TYPE_CHECKING:
@@ -52,62 +60,83 @@ class EcdhAuthority:
         Raises:
             ProtocolError: an answer is malformed, or the platform's elements are out of order.
         """
+        theirs = _PlatformElements(self._scalar, self._output, channel)
+        # The first call for them has the platform blind its list while this side blinds its own.
+        theirs.start()
         sent, rows = _native.sort_elements(self._scalar.blind(identifiers))
-        answers = self._ask(sent, channel, progress)
-        theirs = self._fetch_elements(channel)
+        answered: list[pa.FixedSizeBinaryArray] = []
+        asking = _asking(sent, channel, answered, progress)
+        run_beside_each_other(asking, theirs.lane)
+        answers = join(answered, sent.type)
         if self._output is Output.COUNT:
             answers = _fetch_all(channel, Sequence.ANSWERS, len(sent))
             require_increasing(answers, "answer")
-            self._require_elements(answers)
+            _native.require_elements(answers)
             rows = pa.array(range(len(sent)), pa.uint64())
-        matched = rows.filter(_native.contains(theirs, answers))
+        matched = rows.filter(_native.contains(theirs.doubly_blinded(), answers))
         return matched.take(pc.sort_indices(matched))
 
-    def _ask(
-        self, sent: pa.FixedSizeBinaryArray, channel: FrameChannel, progress: Progress
-    ) -> pa.FixedSizeBinaryArray:
-        """Send every request frame and return the answers, in the order sent."""
-        answers: list[pa.FixedSizeBinaryArray] = []
 
-        def finish(rows: int, answer: EvaluatedFrame) -> None:
-            if answer.elements is not None:
-                self._require_elements(answer.elements)
-                answers.append(answer.elements)
-            progress(rows)
+def _asking(
+    sent: pa.FixedSizeBinaryArray,
+    channel: FrameChannel,
+    answered: list[pa.FixedSizeBinaryArray],
+    progress: Progress,
+) -> Lane:
+    """Send every request frame; the answers come to ``answered``, in the order sent."""
 
-        window: Window[int, EvaluatedFrame] = Window(finish)
-        for index, start, rows in spans(len(sent), channel.frame_rows):
-            window.add(rows, channel.evaluate(index, sent.slice(start, rows)))
-        window.drain()
-        return join(answers, sent.type)
+    def finish(rows: int, answer: EvaluatedFrame) -> None:
+        if answer.elements is not None:
+            # What is no element would match nothing, and nobody would know.
+            _native.require_elements(answer.elements)
+            answered.append(answer.elements)
+        progress(rows)
 
-    def _require_elements(self, answers: pa.FixedSizeBinaryArray) -> None:
-        """Refuse answers that are not elements: they would match nothing, and nobody would know."""
-        self._scalar.multiply(answers)
+    calls = (
+        (rows, channel.evaluate(index, sent.slice(start, rows)))
+        for index, start, rows in spans(len(sent), channel.frame_rows)
+    )
+    return Window(finish), calls
 
-    def _fetch_elements(self, channel: FrameChannel) -> pa.FixedSizeBinaryArray:
-        """Return the platform's elements, blinded by both, in the platform's order.
 
-        Output ``both`` sends each frame back as it comes.
-        """
-        doubly: list[pa.FixedSizeBinaryArray] = []
-        last: bytes | None = None
-        returned: Window[None, None] = Window(lambda _context, _answer: None)
+class _PlatformElements:
+    """The platform's elements on their way: fetched, held to their order, blinded a second time.
 
-        def finish(index: int, elements: pa.FixedSizeBinaryArray) -> None:
-            nonlocal last
-            require_increasing(elements, "element", last)
-            last = elements[-1].as_py()
-            doubly.append(self._scalar.multiply(elements))
-            if self._output is Output.BOTH:
-                returned.add(None, channel.send_back(index, doubly[-1]))
+    Output ``both`` sends each frame back as it comes.
 
-        window: Window[int, pa.FixedSizeBinaryArray] = Window(finish)
-        for index, _start, _rows in spans(channel.n_elements, channel.frame_rows):
-            window.add(index, channel.fetch(Sequence.ELEMENTS, index))
-        window.drain()
-        returned.drain()
-        return join(doubly, pa.binary(32))
+    Attributes:
+        lane: the calls that fetch them.
+    """
+
+    def __init__(self, scalar: EcdhScalar, output: Output, channel: FrameChannel) -> None:
+        self._scalar = scalar
+        self._output = output
+        self._channel = channel
+        self._doubly: list[pa.FixedSizeBinaryArray] = []
+        self._last: bytes | None = None
+        self._returned: Window[None, None] = Window(lambda _context, _answer: None)
+        self._fetching: Window[int, pa.FixedSizeBinaryArray] = Window(self._finish)
+        calls = (
+            (index, channel.fetch(Sequence.ELEMENTS, index))
+            for index, _start, _rows in spans(channel.n_elements, channel.frame_rows)
+        )
+        self.lane: Lane = (self._fetching, calls)
+
+    def start(self) -> None:
+        """Make the first call."""
+        self._fetching.fill(islice(self.lane[1], 1))
+
+    def doubly_blinded(self) -> pa.FixedSizeBinaryArray:
+        """Return all of them, blinded by both, in the platform's order; every frame has come."""
+        self._returned.drain()
+        return join(self._doubly, pa.binary(32))
+
+    def _finish(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+        require_increasing(elements, "element", self._last)
+        self._last = elements[-1].as_py()
+        self._doubly.append(self._scalar.multiply(elements))
+        if self._output is Output.BOTH:
+            self._returned.add(None, self._channel.send_back(index, self._doubly[-1]))
 
 
 class EcdhPlatform:
@@ -145,7 +174,7 @@ class EcdhPlatform:
         Raises:
             ProtocolError: an element is the identity or not canonical.
         """
-        self._scalar.multiply(elements)
+        _native.require_elements(elements)
 
     def matched(
         self, answers: pa.FixedSizeBinaryArray, returned: pa.FixedSizeBinaryArray

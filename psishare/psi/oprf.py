@@ -6,16 +6,18 @@ set's size; the platform learns how many distinct values were asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
+from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, run_beside_each_other, spans
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from psishare._native import OprfKey, Seed
 
 Lookup = Callable[[pa.FixedSizeBinaryArray], pa.BooleanArray]
@@ -77,14 +79,19 @@ class OprfAuthority:
             progress(len(asked.indices))
 
         window: Window[_Asked, EvaluatedFrame] = Window(finish)
+        run_beside_each_other((window, self._asking(identifiers, channel)))
+        return ascending(matched)
+
+    def _asking(
+        self, identifiers: pa.Array, channel: FrameChannel
+    ) -> Iterator[tuple[_Asked, Future[EvaluatedFrame]]]:
+        """Blind and send a frame each time one is taken."""
         order = self._seed.order(len(identifiers))
         for index, start, rows in spans(len(identifiers), channel.frame_rows):
             indices = order.slice(start, rows)
             values = identifiers.take(indices)
             blinded = self._seed.blind(values, indices)
-            window.add(_Asked(indices, values, blinded), channel.evaluate(index, blinded))
-        window.drain()
-        return ascending(matched)
+            yield _Asked(indices, values, blinded), channel.evaluate(index, blinded)
 
 
 class OprfPlatform:

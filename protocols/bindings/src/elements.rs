@@ -1,10 +1,10 @@
 //! What protocols need around the group: order, membership, the Merkle tree hash.
 
-use psishare_psi::{membership, merkle, sorted};
+use psishare_psi::{ecdh, membership, merkle, sorted};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::column::{self, Fixed, Values};
+use crate::column::{self, Elements, Fixed, Owner, Values};
 use crate::{cores, fault};
 
 #[pyfunction]
@@ -16,6 +16,13 @@ pub(crate) fn sort_elements<'py>(
     let rows = elements.rows(py)?;
     let (values, from) = cores::run(py, || Ok(sorted::sort(rows)))?;
     Ok((column::fixed(py, values, elements.width())?, column::indices(py, from)?))
+}
+
+#[pyfunction]
+pub(crate) fn require_elements(elements: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = elements.py();
+    let elements = Elements::import(elements, Owner::Peer)?;
+    cores::run(py, || ecdh::require_elements(elements.encodings()))
 }
 
 #[pyfunction]

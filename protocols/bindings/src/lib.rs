@@ -28,7 +28,9 @@ mod _native {
     #[pymodule_export]
     use super::ecdh_scalar::EcdhScalar;
     #[pymodule_export]
-    use super::elements::{contains, first_not_increasing, lookup, merkle_root, sort_elements};
+    use super::elements::{
+        contains, first_not_increasing, lookup, merkle_root, require_elements, sort_elements,
+    };
     #[pymodule_export]
     use super::oprf_key::OprfKey;
     #[pymodule_export]

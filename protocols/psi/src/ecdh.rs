@@ -3,6 +3,9 @@
 
 use std::sync::LazyLock;
 
+use rayon::prelude::*;
+
+use crate::chunks::CHUNK_ROWS;
 use crate::group::{Batch, IDENTITY};
 use crate::hash_to_curve::Expander;
 use crate::secret::SecretScalar;
@@ -49,4 +52,18 @@ impl EcdhScalar {
         })?;
         Ok(products)
     }
+}
+
+/// Refuse what is not a column of elements, without the cost of multiplying them.
+///
+/// # Errors
+/// `Element` for the first row that is the identity or not canonical.
+pub fn require_elements(elements: &[Encoding]) -> Result<(), Error> {
+    elements
+        .par_chunks(CHUNK_ROWS)
+        .enumerate()
+        .find_map_first(|(chunk, part)| {
+            Batch::decode(part).err().map(|row| Error::Element { row: chunk * CHUNK_ROWS + row })
+        })
+        .map_or(Ok(()), Err)
 }

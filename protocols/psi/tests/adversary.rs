@@ -1,7 +1,7 @@
 //! What a peer or a caller can send wrong is refused, with its row; nothing panics.
 
 use psishare_psi::seed::Seed;
-use psishare_psi::{Blinds, Encoding, Error, Fault, Proof, oprf, voprf};
+use psishare_psi::{Blinds, Encoding, Error, Fault, Proof, ecdh, oprf, voprf};
 
 /// The order of the group, little-endian: the smallest scalar that is not canonical.
 const ORDER: [u8; 32] = [
@@ -157,6 +157,7 @@ fn the_first_bad_element_of_a_request_is_named() {
         let expected = Error::Element { row: 129 };
         assert_eq!(exchange.key.blind_evaluate(&blinded).unwrap_err(), expected);
         assert_eq!(scalar.multiply(&blinded).unwrap_err(), expected);
+        assert_eq!(ecdh::require_elements(&blinded).unwrap_err(), expected);
     }
 }
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from psishare.errors import ProtocolError
-from psishare.psi.channel import IN_FLIGHT, Window, spans
+from psishare.psi.channel import IN_FLIGHT, Window, run_beside_each_other, spans
 from psishare.psi.suite import Output, Protocol, fingerprint_bits, frame_span, n_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @given(st.integers(0, 10**7), st.integers(1, 32_768))
@@ -74,3 +78,31 @@ def test_a_window_takes_answers_in_the_order_of_the_calls_and_holds_few() -> Non
     assert len(taken) == 3
     window.drain()
     assert taken == [(place, 10 * place) for place in range(IN_FLIGHT + 2)]
+
+
+def test_lanes_beside_each_other_keep_their_order_and_wait_for_neither() -> None:
+    finished: list[str] = []
+    calls: dict[str, Future[str]] = {}
+
+    def lane(name: str, n: int) -> tuple[Window[str, str], Iterator[tuple[str, Future[str]]]]:
+        def made() -> Iterator[tuple[str, Future[str]]]:
+            for place in range(n):
+                call: Future[str] = Future()
+                calls[f"{name}{place}"] = call
+                if name == "b":
+                    call.set_result("at once")
+                yield f"{name}{place}", call
+
+        def finish(context: str, _answer: str) -> None:
+            finished.append(context)
+            # The slow lane is answered, the later call first, once the quick one is done.
+            if context == f"b{n - 1}":
+                for place in reversed(range(n)):
+                    calls[f"a{place}"].set_result("late")
+
+        return Window(finish), made()
+
+    run_beside_each_other(lane("a", IN_FLIGHT), lane("b", IN_FLIGHT), lane("c", 0))
+    first, then = finished[:IN_FLIGHT], finished[IN_FLIGHT:]
+    assert first == [f"b{place}" for place in range(IN_FLIGHT)]
+    assert then == [f"a{place}" for place in range(IN_FLIGHT)]
