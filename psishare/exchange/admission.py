@@ -21,9 +21,8 @@ from psishare.psi.openmined import MAX_ROWS
 from psishare.psi.suite import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from psishare.audit.log import Log
+    from psishare.exchange.catalogue import Catalogue
     from psishare.exchange.offering import Offering
     from psishare.exchange.register import Register
     from psishare.mandates.budget import Budget
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from psishare.transport.wire_pb2 import OfferRequest
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlatformRooms:
     """What the platform's side works with.
 
@@ -44,7 +43,7 @@ class PlatformRooms:
         log: the audit log.
         budget: reservations and charges.
         register: the exchanges.
-        policy: the platform's own rules.
+        policy: the platform's own rules; may be exchanged for others, which count from then on.
     """
 
     home: Home
@@ -60,15 +59,13 @@ class Admission:
 
     Args:
         rooms: home, peers, policy and budget are used.
-        offerings: what is served, by name and protocol.
+        catalogue: what is served.
     """
 
-    def __init__(
-        self, rooms: PlatformRooms, offerings: Mapping[tuple[str, suite.Protocol], Offering]
-    ) -> None:
+    def __init__(self, rooms: PlatformRooms, catalogue: Catalogue) -> None:
         self._rooms = rooms
         self._id = rooms.home.card.id
-        self._offerings = offerings
+        self._catalogue = catalogue
 
     def require_own(self, offer: Offer, request: OfferRequest, peer: Peer, caller: Caller) -> None:
         """Check who offers, to whom, on which connection (section 6, steps 1 and 2)."""
@@ -116,7 +113,7 @@ class Admission:
                 f"offered is wire version {offer.wire_version} with the suite"
                 f" {offer.suite}, here is version {WIRE_VERSION} with {protocol.suite}",
             )
-        offering = self._offerings.get((offer.dataset, protocol))
+        offering = self._catalogue.find(offer.dataset, protocol)
         if offering is None:
             raise _mismatch(
                 "dataset_unknown", f"no dataset {offer.dataset} is served with {offer.protocol}"

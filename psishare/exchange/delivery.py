@@ -21,10 +21,9 @@ from psishare.mandates.check import check_delivery
 from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from psishare.datasets.dataset import Dataset
     from psishare.exchange.admission import Admission, PlatformRooms
+    from psishare.exchange.catalogue import Catalogue
     from psishare.exchange.journal import Journal
     from psishare.exchange.offering import EncodedOffering
     from psishare.mandates.envelope import VerifiedMandate
@@ -36,7 +35,7 @@ class Delivery:
 
     Args:
         rooms: home, log, register and policy are used.
-        offerings: the encoded sets that are served, by name.
+        catalogue: what is served.
         admission: verifies mandates.
         journal: takes ``dataset.delivered``.
     """
@@ -44,12 +43,12 @@ class Delivery:
     def __init__(
         self,
         rooms: PlatformRooms,
-        offerings: Mapping[str, EncodedOffering],
+        catalogue: Catalogue,
         admission: Admission,
         journal: Journal,
     ) -> None:
         self._rooms = rooms
-        self._offerings = offerings
+        self._catalogue = catalogue
         self._admission = admission
         self._journal = journal
         self._lock = threading.Lock()
@@ -113,7 +112,7 @@ class Delivery:
     def _require_covered(
         self, name: str, envelope: bytes, peer: Peer
     ) -> tuple[EncodedOffering, VerifiedMandate]:
-        offering = self._offerings.get(name)
+        offering = self._catalogue.find_encoded(name)
         if offering is None:
             raise AuthorisationError(
                 "no encoded dataset of this name is served",

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,11 @@ from psishare.errors import (
     PeerError,
     ProtocolError,
     PsishareError,
+    TransportError,
     VerificationError,
 )
 from psishare.exchange.admission import Admission, PlatformRooms, another_party
+from psishare.exchange.catalogue import Catalogue
 from psishare.exchange.closed_entry import require_closed_entry
 from psishare.exchange.delivery import Delivery
 from psishare.exchange.document import now, read_time, write_time
@@ -40,7 +43,6 @@ from psishare.exchange.heads import (
 )
 from psishare.exchange.journal import Ending, Journal, Told
 from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
-from psishare.exchange.offering import EncodedOffering, Offering
 from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.opening import Opening, keep_opening, seal_opening
 from psishare.exchange.reasons import REFUSALS, recorded, refusal_class
@@ -57,11 +59,16 @@ from psishare.transport.channel import Call, Caller
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from psishare.exchange.offering import Offering
     from psishare.mandates.envelope import VerifiedMandate
+    from psishare.mandates.policy import Policy
     from psishare.parties.peers import Peer
 
 IDLE_TIMEOUT_S = 300.0
 """How long an exchange may stand still before it is aborted."""
+
+EXCHANGES_PER_AUTHORITY = 64
+"""How many exchanges one authority may have open at once."""
 
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +118,7 @@ class Platform:
         matched: for output ``both``: called with exchange id, dataset and the indices of the
             platform's matches, once the receipt is in the log.
         idle_timeout_s: how long an exchange may stand still.
+        exchanges_per_authority: how many one authority may have open at once.
     """
 
     def __init__(
@@ -120,11 +128,11 @@ class Platform:
         *,
         matched: Matched | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        exchanges_per_authority: int = EXCHANGES_PER_AUTHORITY,
     ) -> None:
         self._rooms = rooms
         self._id = rooms.home.card.id
-        served = list(offerings)
-        self._offerings = {(o.name, p): o for o in served for p in o.protocols}
+        self._catalogue = Catalogue(offerings)
         self._matched = matched
         self._idle_timeout_s = idle_timeout_s
         self._journal = Journal(rooms.log)
@@ -132,9 +140,10 @@ class Platform:
         self._live = _Live()
         self._offers = threading.Lock()
         self._ends = threading.Lock()
-        self._admission = Admission(rooms, self._offerings)
-        encoded = {o.name: o for o in served if isinstance(o, EncodedOffering)}
-        self._delivery = Delivery(rooms, encoded, self._admission, self._journal)
+        self._admission = Admission(rooms, self._catalogue)
+        self._delivery = Delivery(rooms, self._catalogue, self._admission, self._journal)
+        self._exchanges_per_authority = exchanges_per_authority
+        self._draining = False
 
     def recover(self) -> int:
         """Record how the exchanges ended that a process that is gone left open.
@@ -200,6 +209,38 @@ class Platform:
         for exchange in self._open_exchanges():
             self._end_quietly(exchange, _End("interrupted", self._id))
 
+    def drain(self) -> None:
+        """Open no exchange from now on; those that are open go on."""
+        self._draining = True
+
+    def reload(self, policy: Policy, offerings: Iterable[Offering]) -> None:
+        """Judge and serve by a new policy and new offerings from now on; what is open goes on."""
+        self._rooms.policy = policy
+        self._catalogue.replace(offerings)
+
+    @property
+    def open_by_authority(self) -> dict[str, int]:
+        """How many exchanges each authority has open, of those that have any."""
+        return dict(Counter(e.terms.offer.authority for e in self._open_exchanges()))
+
+    def _require_room(self, peer: Peer) -> None:
+        """Ask an authority to come again where no exchange can be opened for it now.
+
+        This is no refusal: nothing has been checked, nothing is entered, nothing is logged.
+        """
+        if self._draining:
+            raise TransportError(
+                "it is about to stop, and opens no exchange any more",
+                mend="Try again when it has been started again.",
+                reason="peer_stopping",
+            )
+        if self.open_by_authority.get(peer.id, 0) >= self._exchanges_per_authority:
+            raise TransportError(
+                f"{self._exchanges_per_authority} exchanges of this authority are open already",
+                mend="Try again when one of them has ended, or run fewer at once.",
+                reason="peer_busy",
+            )
+
     def _open_exchanges(self) -> list[OpenedExchange]:
         with self._live.lock:
             return list(self._live.exchanges.values())
@@ -224,7 +265,7 @@ class Platform:
             wire_versions=[WIRE_VERSION],
             certificate_sha256=self._rooms.home.tls_identity().certificate_sha256,
             known_tree_size=self._heads.known_size(peer),
-            datasets=sorted({name for name, _protocol in self._offerings}),
+            datasets=self._catalogue.names,
         )
 
     # Steps 3 and 4: check the offer, open the exchange.
@@ -257,6 +298,7 @@ class Platform:
             terms = self._repeated_offer(offer)
             if terms is not None:
                 return terms
+            self._require_room(peer)
             self._admission.require_timely(offer)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)

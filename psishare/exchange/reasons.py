@@ -289,8 +289,9 @@ REASONS: tuple[Reason, ...] = (
         (ABORTED,),
         {
             "channel_closed": "The connection was closed on this side.",
-            "peer_busy": "The peer has too much to do.",
+            "peer_busy": "The peer has as much to do as it takes on; try again later.",
             "peer_silent": "The peer did not answer, or did not go on, in time.",
+            "peer_stopping": "The peer is about to stop, and opens no exchange; try again later.",
             "peer_unreachable": "The peer cannot be reached.",
         },
     ),

@@ -2,8 +2,9 @@
 
 The bytes are one ``Fault`` (wire.proto), in the trailing metadata of a failed call:
 
-1. ``error`` names a class of ``CLASSES``, and only an error of exactly such a class crosses as it is.
-   An ``AuditError`` crosses without its sentences, which may name files. Everything else becomes
+1. ``error`` names a class of ``CLASSES``, and only an error of exactly such a class crosses as it is; a
+   ``TransportError`` only for the reasons of ``PASSING``, which ask the caller to come again. An
+   ``AuditError`` crosses without its sentences, which may name files. Everything else becomes
    ``InternalError`` without words: a peer must not learn our insides.
 2. ``reason`` is 1 to 64 characters ``[a-z_]``.
 3. ``message`` and ``mend`` are one line of printable characters, at most 300.
@@ -25,9 +26,11 @@ from psishare.errors import (
     PeerError,
     ProtocolError,
     PsishareError,
+    TransportError,
     VerificationError,
 )
 from psishare.transport import wire_pb2 as wire
+from psishare.transport.limits import BUSY, STOPPING
 from psishare.transport.message import parse
 
 if TYPE_CHECKING:
@@ -42,12 +45,23 @@ AUDIT_MEND: Final = "The log must be mended on this side; try again then."
 
 CLASSES: Final[dict[str, type[PsishareError]]] = {
     kind.__name__: kind
-    for kind in (AuthorisationError, ProtocolError, PeerError, AuditError, VerificationError)
+    for kind in (
+        AuthorisationError,
+        ProtocolError,
+        PeerError,
+        TransportError,
+        AuditError,
+        VerificationError,
+    )
 }
+PASSING: Final = frozenset({BUSY, STOPPING})
+"""Reasons for which the same call may be answered if it is made again."""
 
 
 def tells(error: PsishareError) -> bool:
     """Return whether a peer is given this error's own sentences."""
+    if type(error) is TransportError:
+        return error.reason in PASSING
     return type(error) in CLASSES.values() and type(error) is not AuditError
 
 
@@ -79,7 +93,7 @@ def decode(data: bytes, *, peer: str, step: str) -> PsishareError:
     except ProtocolError:
         return _malformed(peer, step)
     kind = CLASSES.get(received.error)
-    if kind is None:
+    if kind is None or (kind is TransportError and received.reason not in PASSING):
         return failed(peer, step)
     said = printable(received.message) or "it gave no sentence"
     advice = printable(received.mend)

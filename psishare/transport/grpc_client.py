@@ -140,10 +140,14 @@ class GrpcChannel:
     def _send(
         self, sender: Callable[..., bytes], data: bytes, step: str, timeout_s: float | None
     ) -> bytes:
-        """Send until there is an answer, an error that will not pass, or no time."""
+        """Send until there is an answer, an error that will not pass, or no time.
+
+        A connection that is lost is tried again for ``retry_for_s``, a peer that is busy until the
+        deadline: it is there, and says itself that it will get round to it.
+        """
         allowed_s = self._timeout_s if timeout_s is None else timeout_s
         deadline_s = time.monotonic() + allowed_s
-        until_s = None
+        lost_s = None
         pause_s = PAUSE_FIRST_S
         while not self._closed.is_set():
             try:
@@ -155,7 +159,8 @@ class GrpcChannel:
             if self._closed.is_set():
                 break
             now_s = time.monotonic()
-            until_s = until_s or min(deadline_s, now_s + self._retry_for_s)
+            lost_s = (lost_s or now_s) if not failure.busy else None
+            until_s = min(deadline_s, lost_s + self._retry_for_s) if lost_s else deadline_s
             if not failure.passing or now_s + pause_s >= until_s:
                 raise failure.error from None
             self._closed.wait(pause_s * secrets.SystemRandom().uniform(0.5, 1.0))

@@ -14,6 +14,7 @@ import grpc
 
 from psishare.errors import PeerError, ProtocolError, PsishareError, TransportError
 from psishare.transport import fault
+from psishare.transport.limits import BUSY
 from psishare.transport.message import MEND, too_large
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ class Failure:
     Attributes:
         error: for the caller, if it is the last try.
         passing: the next try may fare better.
+        busy: the peer is there and has too much to do: it is worth asking until the deadline.
     """
 
     error: PsishareError
     passing: bool = False
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,15 @@ class FailureReader:
         """Return what the failure means: the peer's fault where it sent one, else the status."""
         for key, value in error.trailing_metadata() or ():
             if key == fault.METADATA_KEY:
-                return Failure(fault.decode(value, peer=self.peer, step=self.step))
+                told = fault.decode(value, peer=self.peer, step=self.step)
+                passing = isinstance(told, TransportError)
+                return Failure(told, passing=passing, busy=passing and told.reason == BUSY)
         details = fault.printable(error.details() or "")
         match error.code():
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
                 return self._unavailable(details)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" not in details:
-                return Failure(self._busy(), passing=True)
+                return Failure(self._busy(), passing=True, busy=True)
             case code:
                 return Failure(self._final(code))
 

@@ -12,24 +12,19 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from psishare.errors import (
-    AuthorisationError,
-    ConfigError,
-    PeerError,
-    ProtocolError,
-    PsishareError,
-    TransportError,
-)
-from psishare.transport import fault
+from psishare.errors import ConfigError, PeerError, PsishareError
 from psishare.transport.address import Address
 from psishare.transport.certificate import der_of, roots_of
 from psishare.transport.channel import SERVICE, Call, Caller
-from psishare.transport.endpoint import answer
+from psishare.transport.grpc_reception import Reception
 from psishare.transport.grpc_settings import server_options
+from psishare.transport.limits import Limits
+from psishare.transport.overdue import Overdue
+from psishare.transport.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,15 +33,17 @@ if TYPE_CHECKING:
 
     from psishare.transport.certificate import TlsIdentity
     from psishare.transport.channel import Responder
+    from psishare.transport.grpc_reception import Told
+    from psishare.transport.turnstile import Load
 
     PinnedClients = Callable[[], tuple[bytes, ...]] | tuple[bytes, ...]
 
-MAX_WORKERS: Final = 16
-MAX_CALLS: Final = 256
-MAX_CONNECTIONS: Final = 256
-GRACE_S: Final = 2.0
-CANCEL_S: Final = 2.0
+GRACE_S: Final = 0.5
+CANCEL_S: Final = 1.0
 """Cancelled calls end at once; this is for what is scheduled late, and then for its answers."""
+
+REMEMBERED_CONNECTIONS: Final = 8192
+"""More than can be open at once; an address that comes again after so many others is a new one."""
 
 _logger = logging.getLogger(__name__)
 
@@ -61,11 +58,11 @@ class GrpcServer:
         pinned_clients: the pinned peers' certificates in DER, current and next; a callable is asked
             at every connection and every call, so that a peer added or removed counts at once, and
             therefore must be quick.
-        max_workers: calls that are answered at once.
-        max_calls: calls taken at once, waiting ones included; each holds up to 4 MiB.
-        max_connections: connections open at once.
+        limits: how much is taken on at once.
         on_stranger: called with the SHA-256 of a certificate that is no longer pinned, from the thread
             of its call.
+        on_call: called with each call that has been answered or refused, its seconds and ``ok`` or the
+            reason code, from its thread.
 
     Raises:
         ConfigError: the address, the identity or a pinned certificate is unfit.
@@ -78,28 +75,39 @@ class GrpcServer:
         address: str,
         identity: TlsIdentity,
         pinned_clients: PinnedClients,
-        max_workers: int = MAX_WORKERS,
-        max_calls: int = MAX_CALLS,
-        max_connections: int = MAX_CONNECTIONS,
+        limits: Limits | None = None,
         on_stranger: Callable[[bytes], None] | None = None,
+        on_call: Told | None = None,
     ) -> None:
         identity.check()
+        limits = limits or Limits()
         self._address = Address.parse(address)
-        self._responder = responder
         self._identity = identity
         self._pinned_clients = pinned_clients
         self._on_stranger = on_stranger
         self._lock = threading.Lock()
         self._connections = 0
+        self._known = _KnownConnections()
         self._idle = threading.Condition()
         self._answering = 0
         self._configured = self._pinned()
-        self._workers = ThreadPoolExecutor(max_workers, thread_name_prefix="psishare-call")
+        self._turnstile = Turnstile(limits)
+        self._overdue = Overdue()
+        self._reception = Reception(
+            responder,
+            self._caller,
+            limits=limits,
+            turnstile=self._turnstile,
+            overdue=self._overdue,
+            told=on_call,
+        )
+        # A thread a call: most of them wait, and who is worked for is the turnstile's to say.
+        self._threads = ThreadPoolExecutor(limits.calls, thread_name_prefix="psishare-call")
         self._server = grpc.server(
-            self._workers,
+            self._threads,
             handlers=[self._handlers()],
-            options=server_options(max_connections=max_connections),
-            maximum_concurrent_rpcs=max_calls,
+            options=server_options(max_connections=limits.connections),
+            maximum_concurrent_rpcs=limits.calls,
         )
         self._credentials = grpc.dynamic_ssl_server_credentials(
             self._configuration(self._configured),
@@ -112,6 +120,20 @@ class GrpcServer:
         """How many connections have come so far, strangers' included."""
         with self._lock:
             return self._connections
+
+    @property
+    def strangers(self) -> int:
+        """How many connections have come so far that never made a call as a pinned party.
+
+        Those that are about to make their first are among them.
+        """
+        with self._lock:
+            return max(0, self._connections - self._known.count)
+
+    @property
+    def load(self) -> Load:
+        """What is taken on now."""
+        return self._turnstile.load
 
     def start(self) -> int:
         """Listen, and answer from now on.
@@ -130,6 +152,7 @@ class GrpcServer:
                 mend="Choose an address of this machine and a port that is free and allowed.",
                 reason="address_unusable",
             ) from None
+        self._overdue.start()
         self._server.start()
         return port
 
@@ -147,7 +170,8 @@ class GrpcServer:
             closed.
         """
         self._server.stop(grace_s).wait(grace_s + CANCEL_S)
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._overdue.stop()
         with self._idle:
             return self._idle.wait_for(lambda: self._answering == 0, CANCEL_S)
 
@@ -167,16 +191,15 @@ class GrpcServer:
     def _handlers(self) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
             SERVICE,
-            {call.rpc: grpc.unary_unary_rpc_method_handler(self._handler(call)) for call in Call},
+            # On the wire a stream of one message is a unary call; but it is handed over before its
+            # message has come, so that nobody can make it wait for that.
+            {call.rpc: grpc.stream_unary_rpc_method_handler(self._handler(call)) for call in Call},
         )
 
-    def _handler(self, call: Call) -> Callable[[bytes, Any], bytes]:
-        def handle(request: bytes, context: Any) -> bytes:
-            try:
-                with self._one_more():
-                    return answer(self._responder, call, request, lambda: self._caller(context))
-            except PsishareError as error:
-                _refuse(context, error)
+    def _handler(self, call: Call) -> Callable[[Iterator[bytes], Any], bytes]:
+        def handle(requests: Iterator[bytes], context: Any) -> bytes:
+            with self._one_more():
+                return self._reception.receive(call, requests, context)
 
         return handle
 
@@ -197,6 +220,8 @@ class GrpcServer:
         certificate = der_of(pem)
         sha256 = hashlib.sha256(certificate).digest()
         if certificate in self._pinned():
+            with self._lock:
+                self._known.add(context.peer())
             return Caller(sha256)
         if self._on_stranger is not None:
             self._on_stranger(sha256)
@@ -242,22 +267,18 @@ class GrpcServer:
             return configuration
 
 
-def _refuse(context: Any, error: PsishareError) -> NoReturn:
-    told = error.reason if fault.tells(error) else "internal"
-    context.set_trailing_metadata(((fault.METADATA_KEY, fault.encode(error)),))
-    context.abort(_status(error), told)
-    raise AssertionError("abort always raises")
+class _KnownConnections:
+    """Counts connections by the address that each comes from, as it makes its first call."""
 
+    def __init__(self) -> None:
+        self.count = 0
+        self._recent: dict[str, None] = {}
 
-def _status(error: PsishareError) -> grpc.StatusCode:
-    match error:
-        case AuthorisationError():
-            return grpc.StatusCode.PERMISSION_DENIED
-        case ProtocolError():
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case TransportError():
-            return grpc.StatusCode.INTERNAL
-        case PeerError():
-            return grpc.StatusCode.UNAUTHENTICATED
-        case _:
-            return grpc.StatusCode.INTERNAL
+    def add(self, peer: str) -> None:
+        """Count the connection of a call, once."""
+        if peer in self._recent:
+            return
+        self.count += 1
+        self._recent[peer] = None
+        if len(self._recent) > REMEMBERED_CONNECTIONS:
+            del self._recent[next(iter(self._recent))]

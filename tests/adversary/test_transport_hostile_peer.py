@@ -33,6 +33,7 @@ from psishare.errors import AuthorisationError, PeerError, ProtocolError, Transp
 from psishare.transport import fault
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call
+from psishare.transport.limits import Limits
 from psishare.transport.message import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def test_garbage_on_the_port_harms_nobody() -> None:
 
 def test_connections_beyond_the_limit_are_turned_away() -> None:
     with (
-        serving(Greeter(), PLATFORM, AUTHORITY, max_connections=3) as (_, port),
+        serving(Greeter(), PLATFORM, AUTHORITY, limits=Limits(connections=3)) as (_, port),
         connect(port, AUTHORITY, PLATFORM) as channel,
     ):
         others = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(20)]
@@ -345,7 +346,7 @@ def test_platform_outlives_an_authority_that_goes_away_in_the_middle_of_a_call()
 
 def test_flood_of_calls_over_the_limit_is_turned_away_and_the_rest_served() -> None:
     with (
-        serving(Greeter(), PLATFORM, AUTHORITY, max_calls=4, max_workers=2) as (_, port),
+        serving(Greeter(), PLATFORM, AUTHORITY, limits=Limits(calls=4, workers=2)) as (_, port),
         connect(port, AUTHORITY, PLATFORM, retry_for_s=20, timeout_s=20) as channel,
         ThreadPoolExecutor(32) as pool,
     ):

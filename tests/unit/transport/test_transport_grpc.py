@@ -28,6 +28,7 @@ from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Caller
 from psishare.transport.grpc_client import GrpcChannel
 from psishare.transport.grpc_server import GrpcServer
+from psishare.transport.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_call_survives_a_server_that_is_replaced() -> None:
 def test_overloaded_server_is_asked_again_until_it_has_room() -> None:
     responder = Waiting()
     with (
-        serving(responder, PLATFORM, AUTHORITY, max_calls=1) as (_, port),
+        serving(responder, PLATFORM, AUTHORITY, limits=Limits(calls=1)) as (_, port),
         connect(port, AUTHORITY, PLATFORM, retry_for_s=10) as channel,
         ThreadPoolExecutor(2) as pool,
     ):
@@ -152,7 +153,7 @@ def test_overloaded_server_is_asked_again_until_it_has_room() -> None:
 
 def test_calls_beyond_the_workers_wait_their_turn() -> None:
     with (
-        serving(Greeter(), PLATFORM, AUTHORITY, max_workers=1) as (_, port),
+        serving(Greeter(), PLATFORM, AUTHORITY, limits=Limits(workers=1)) as (_, port),
         connect(port, AUTHORITY, PLATFORM) as channel,
         ThreadPoolExecutor(16) as pool,
     ):
