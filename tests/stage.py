@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,7 @@ class Stage:
     """
 
     def __init__(self, path: Path) -> None:
+        self._opened = contextlib.ExitStack()
         roles = {
             PLATFORM: "platform",
             AUTHORITY: "authority",
@@ -87,9 +89,8 @@ class Stage:
         self.authority = self.side(AUTHORITY)
 
     def close(self) -> None:
-        """Free what both sides hold."""
-        for side in (self.platform, self.authority):
-            side.register.close()
+        """Free what any side that was opened here holds."""
+        self._opened.close()
 
     def pin(self, at: str, whom: str, *trusted_as: str) -> None:
         """Let one party pin another, as two people would after reading words to each other."""
@@ -104,6 +105,7 @@ class Stage:
         """Open a party as a process of its own would."""
         home = self.homes[name]
         register = Register(home.state_path, home.path / "run")
+        self._opened.callback(register.close)
         return Side(home, Peers(home.peers_path), open_log(home), register)
 
     def mandate(self, **changes: Any) -> Mandate:
@@ -168,11 +170,12 @@ class Stage:
     def rooms(self, *, policy: Policy | None = None) -> PlatformRooms:
         """Return the platform's rooms."""
         side = self.platform
+        budget = self._opened.enter_context(Budget(side.home.state_path))
         return PlatformRooms(
             home=side.home,
             peers=side.peers,
             log=side.log,
-            budget=Budget(side.home.state_path),
+            budget=budget,
             register=side.register,
             policy=policy or Policy(),
         )
@@ -233,6 +236,7 @@ class OpenedStage(Stage):
     """
 
     def __init__(self, path: Path) -> None:
+        self._opened = contextlib.ExitStack()
         names = (PLATFORM, AUTHORITY, ISSUER, VALIDATOR)
         self.homes = {name: Home.open(path / name) for name in names}
         self.platform = self.side(PLATFORM)

@@ -6,12 +6,9 @@ behind. Every row names its owner, a lock file that the owning process holds as 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
-import sqlite3
-import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -19,12 +16,13 @@ from typing import TYPE_CHECKING
 from psishare.errors import AuditError, ConfigError
 from psishare.exchange.document import now, write_time
 from psishare.exchange.receipt import Receipt, SignedReceipt
+from psishare.mandates.state_file import StateFile
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
-BUSY_TIMEOUT_S = 30.0
 SCHEMA_VERSION = 1
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS register_schema (version INTEGER NOT NULL)"
 _EXCHANGES_TABLE = """
@@ -124,22 +122,19 @@ class Register:
     """
 
     def __init__(self, path: Path, locks: Path) -> None:
-        self._path = path
         self._locks = locks
-        self._thread = threading.local()
-        self._connections: list[sqlite3.Connection] = []
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
-        with self._translated():
-            # SQLite gives the files that it puts beside this one the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            locks.mkdir(mode=0o700, exist_ok=True)
-        with self._writing() as database:
-            database.execute(_VERSION_TABLE)
-            database.execute(_EXCHANGES_TABLE)
-            database.execute(_DELIVERIES_TABLE)
-            _check_version(database, path)
-        with self._translated():
-            self._lock: int | None = _take_lock(locks / self._owner)
+        self._state = StateFile(path)
+        try:
+            with self._state.writing() as database:
+                database.execute(_VERSION_TABLE)
+                database.execute(_EXCHANGES_TABLE)
+                database.execute(_DELIVERIES_TABLE)
+                _check_version(database, path)
+            self._lock: int | None = _take_lock(locks, self._owner)
+        except BaseException:
+            self._state.close()
+            raise
 
     def close(self) -> None:
         """Give up this process's lock; what it left unfinished may be taken by another."""
@@ -147,9 +142,7 @@ class Register:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
+        self._state.close()
 
     def begin(
         self, exchange_id: bytes, *, peer: str, state: State, offer: bytes, log_size: int
@@ -164,7 +157,7 @@ class Register:
             log_size: the size of this party's log, before it tells anything of this exchange.
         """
         time = write_time(now())
-        with self._writing() as database:
+        with self._state.writing() as database:
             cursor = database.execute(
                 "INSERT OR IGNORE INTO exchanges"
                 " (exchange_id, peer, state, owner, offer, log_size, started, updated)"
@@ -176,7 +169,7 @@ class Register:
     def update(self, exchange_id: bytes, state: State, **values: bytes | int | str | None) -> None:
         """Move an exchange to a state and set columns of its row."""
         assignments = "".join(f", {name} = ?" for name in values)
-        with self._writing() as database:
+        with self._state.writing() as database:
             database.execute(
                 f"UPDATE exchanges SET state = ?, updated = ?{assignments} WHERE exchange_id = ?",  # noqa: S608  column names are this module's callers' keywords
                 (state, write_time(now()), *values.values(), exchange_id),
@@ -196,8 +189,8 @@ class Register:
 
     def deliveries(self, peer: str, mandate_sha256: bytes, dataset: str) -> set[bytes]:
         """Return the digests of the dataset's manifests delivered to a peer under a mandate."""
-        with self._translated():
-            found = self._connection().execute(
+        with self._state.reading() as database:
+            found = database.execute(
                 "SELECT manifest_sha256 FROM deliveries"
                 " WHERE peer = ? AND mandate_sha256 = ? AND dataset = ?",
                 (peer, mandate_sha256, dataset),
@@ -208,7 +201,7 @@ class Register:
         self, peer: str, mandate_sha256: bytes, dataset: str, manifest_sha256: bytes
     ) -> None:
         """Enter a delivery, once it is in the log."""
-        with self._writing() as database:
+        with self._state.writing() as database:
             database.execute(
                 "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)",
                 (peer, mandate_sha256, dataset, manifest_sha256),
@@ -220,7 +213,7 @@ class Register:
         Those that this process has under way are not among them.
         """
         found: list[bytes] = []
-        with self._writing() as database:
+        with self._state.writing() as database:
             owners = database.execute(
                 f"SELECT DISTINCT owner FROM exchanges WHERE state IN ({_marks(LIVE)})",  # noqa: S608  only marks
                 LIVE,
@@ -255,8 +248,8 @@ class Register:
         return True
 
     def _rows(self, clause: str, *values: bytes | str) -> Iterator[Row]:
-        with self._translated():
-            found = self._connection().execute(
+        with self._state.reading() as database:
+            found = database.execute(
                 f"SELECT {_COLUMNS} FROM exchanges {clause}",  # noqa: S608  clauses are this module's
                 values,
             )
@@ -264,44 +257,6 @@ class Register:
         for row in rows:
             exchange_id, peer, state, *rest = row
             yield Row(exchange_id, peer, State(state), *rest)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one durable transaction."""
-        with self._translated():
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise AuditError(
-                f"the state in {self._path} cannot be read or written: {type(error).__name__}",
-                mend="Check free space and permissions, then start again.",
-                reason="state_write_failed",
-            ) from error
-
-    def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection."""
-        connection: sqlite3.Connection | None = getattr(self._thread, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._thread.connection = connection
-            self._connections.append(connection)
-        return connection
 
 
 def _check_version(database: sqlite3.Connection, path: Path) -> None:
@@ -316,9 +271,17 @@ def _check_version(database: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _take_lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+def _take_lock(locks: Path, owner: str) -> int:
+    try:
+        locks.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(locks / owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise AuditError(
+            f"no lock can be taken in {locks}: {error.strerror}",
+            mend="Check free space and permissions, then start again.",
+            reason="state_write_failed",
+        ) from error
     return descriptor
 
 

@@ -7,24 +7,21 @@ Source: protocols/specs/mandate.md, section 8.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from psishare.errors import AuditError, AuthorisationError, ConfigError, ProtocolError
+from psishare.errors import AuthorisationError, ConfigError, ProtocolError
+from psishare.mandates.state_file import StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import sqlite3
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from psishare.mandates.mandate import Mandate
 
 SCHEMA_VERSION: Final = 1
-BUSY_TIMEOUT_S: Final = 30.0
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 _VERSION_TABLE = """
@@ -119,18 +116,11 @@ class Budget:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        with self._translated():
-            # SQLite gives the files that it puts beside this one the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._database = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+        self._state = StateFile(path)
         try:
             self._prepare()
         except BaseException:
-            self._database.close()
+            self._state.close()
             raise
 
     def __enter__(self) -> Self:
@@ -141,8 +131,7 @@ class Budget:
 
     def close(self) -> None:
         """Close the file; what is reserved stays reserved."""
-        with self._lock:
-            self._database.close()
+        self._state.close()
 
     def reserve(
         self, exchange_id: bytes, mandate: Mandate, *, rows: int, kind: str, opened_at: datetime
@@ -161,7 +150,7 @@ class Budget:
                 ``budget_exchanges_exhausted``; nothing is reserved.
             AuditError: ``state_write_failed``; nothing is reserved.
         """
-        with self._writing() as database:
+        with self._state.writing() as database:
             if _exists(database, exchange_id):
                 raise _repeated()
             used = Usage(*database.execute(_USAGE, (mandate.id,)).fetchone())
@@ -201,7 +190,7 @@ class Budget:
                 ``frame_out_of_order``, ``frame_empty`` or ``frame_over_offer``; nothing is charged.
             AuditError: ``state_write_failed``; nothing is charged.
         """
-        with self._writing() as database:
+        with self._state.writing() as database:
             frames, left = _open_exchange(database, exchange_id)
             known = database.execute(
                 "SELECT digest FROM budget_frames WHERE exchange_id = ? AND frame = ?",
@@ -230,7 +219,7 @@ class Budget:
         Raises:
             AuditError: ``state_write_failed``; it stays reserved.
         """
-        with self._writing() as database:
+        with self._state.writing() as database:
             database.execute(
                 "UPDATE budget_exchanges SET released = 1 WHERE exchange_id = ?", (exchange_id,)
             )
@@ -242,7 +231,7 @@ class Budget:
             opened_before: only those that were opened before this time, with a time zone.
         """
         limit = "9999" if opened_before is None else _write_time(opened_before)
-        with self._reading() as database:
+        with self._state.reading() as database:
             found = database.execute(
                 "SELECT exchange_id FROM budget_exchanges WHERE released = 0 AND opened_at < ?"
                 " ORDER BY opened_at, exchange_id",
@@ -258,7 +247,7 @@ class Budget:
         Raises:
             AuditError: ``state_write_failed``; it stays reserved.
         """
-        with self._writing() as database:
+        with self._state.writing() as database:
             database.execute(
                 "DELETE FROM budget_exchanges WHERE exchange_id = ? AND frames = 0", (exchange_id,)
             )
@@ -268,12 +257,12 @@ class Budget:
 
     def usage(self, mandate_id: str) -> Usage:
         """Return what is reserved or charged under a mandate now."""
-        with self._reading() as database:
+        with self._state.reading() as database:
             return Usage(*database.execute(_USAGE, (mandate_id,)).fetchone())
 
     def last_frame(self, exchange_id: bytes) -> LastFrame:
         """Return how far an exchange has been charged; one never reserved, not at all."""
-        with self._reading() as database:
+        with self._state.reading() as database:
             found = database.execute(
                 "SELECT e.frames, e.rows_charged, f.transcript, f.signature"
                 " FROM budget_exchanges e LEFT JOIN budget_frames f"
@@ -284,11 +273,7 @@ class Budget:
         return LastFrame(*found) if found else LastFrame(0, 0, None, None)
 
     def _prepare(self) -> None:
-        with self._translated():
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("PRAGMA foreign_keys = ON")
-        with self._writing() as database:
+        with self._state.writing() as database:
             database.execute(_VERSION_TABLE)
             found = database.execute("SELECT version FROM budget_schema").fetchone()
             if found is None:
@@ -309,52 +294,10 @@ class Budget:
 
     def _other_version(self, version: int) -> ConfigError:
         return ConfigError(
-            f"{self._path} has budget version {version}; this psishare reads {SCHEMA_VERSION}",
+            f"{self._state.path} has budget version {version}; this psishare reads {SCHEMA_VERSION}",
             mend="Use the version of psishare that wrote it, or a newer one.",
             reason="state_version",
         )
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one transaction that holds the write lock from its start."""
-        with self._lock, self._translated():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            yield self._database
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the database's and the system's errors into ours."""
-        try:
-            yield
-        except sqlite3.OperationalError:
-            self._refuse_write()
-        except OSError:
-            self._refuse_write()
-        except sqlite3.DatabaseError:
-            raise ConfigError(
-                f"{self._path} is not a state file of psishare, or is damaged",
-                mend="Restore it from a backup of the home folder.",
-                reason="state_invalid",
-            ) from None
-
-    def _refuse_write(self) -> NoReturn:
-        raise AuditError(
-            f"{self._path} could not be read or written; nothing was reserved or charged",
-            mend="See that the disk has room, that the folder is yours, and that no other process"
-            " holds the file.",
-            reason="state_write_failed",
-        ) from None
 
 
 def _write_time(time: datetime) -> str:

@@ -207,7 +207,7 @@ class FullState:
     def _failing(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*args: Any, **values: Any) -> Any:
             if self._left == 0:
-                with self._register._translated():
+                with self._register._state.reading():
                     raise sqlite3.OperationalError("database or disk is full")
             self._left -= 1
             return change(*args, **values)
@@ -244,7 +244,7 @@ def test_full_disk_under_the_budget_gives_no_result(
     def full(*args: Any, **values: Any) -> Any:
         calls[0] += 1
         if calls[0] >= nth:
-            budget._refuse_write()
+            budget._state._refuse()
         return honest(*args, **values)
 
     with monkeypatch.context() as patch:

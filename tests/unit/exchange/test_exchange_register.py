@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from psishare.exchange.register import Register, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ONE, TWO = b"\x01" * 32, b"\x02" * 32
 
@@ -105,17 +106,27 @@ def test_deliveries_are_remembered(register: Register) -> None:
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     opened = Register(tmp_path / "state.db", tmp_path / "run")
-    with opened._writing() as database:
+    with opened._state.writing() as database:
         database.execute("UPDATE register_schema SET version = 99")
     opened.close()
     with pytest.raises(ConfigError, match="99"):
         Register(tmp_path / "state.db", tmp_path / "run")
 
 
-def test_a_file_that_is_no_database_is_an_audit_error(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(os.urandom(4096))
-    with pytest.raises(AuditError, match="state"):
+    with pytest.raises(ConfigError) as caught:
         Register(tmp_path / "state.db", tmp_path / "run")
+    assert caught.value.reason == "state_invalid"
+
+
+def test_threads_that_have_ended_leave_no_file_open(register: Register) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        thread = threading.Thread(target=register.rows)
+        thread.start()
+        thread.join()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_orphans_are_those_that_were_taken_over_and_no_others(

@@ -200,8 +200,8 @@ def test_state_file_is_its_owners_alone(tmp_path: Path, mandate: Mandate) -> Non
 
 
 def test_commit_waits_for_the_disk(budget: Budget) -> None:
-    assert budget._database.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert budget._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert budget._state._database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert budget._state._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_other_rooms_keep_tables_in_the_same_file(tmp_path: Path, mandate: Mandate) -> None:
@@ -216,8 +216,8 @@ def test_other_rooms_keep_tables_in_the_same_file(tmp_path: Path, mandate: Manda
 
 def test_full_disk_charges_nothing(budget: Budget, mandate: Mandate) -> None:
     reserve(budget, ONE, mandate, 1_000)
-    pages = budget._database.execute("PRAGMA page_count").fetchone()[0]
-    budget._database.execute(f"PRAGMA max_page_count = {pages}")
+    pages = budget._state._database.execute("PRAGMA page_count").fetchone()[0]
+    budget._state._database.execute(f"PRAGMA max_page_count = {pages}")
     charged = 0
 
     def charge_until_it_fails() -> None:
@@ -231,7 +231,7 @@ def test_full_disk_charges_nothing(budget: Budget, mandate: Mandate) -> None:
     assert caught.value.reason == "state_write_failed"
     assert caught.value.exit_code is ExitCode.AUDIT
     assert budget.last_frame(ONE).frames == charged
-    budget._database.execute("PRAGMA max_page_count = 1000000")
+    budget._state._database.execute("PRAGMA max_page_count = 1000000")
     assert not budget.charge(ONE, charged, 1, DIGEST, TRANSCRIPT, SIGNATURE).repeated
 
 
@@ -278,7 +278,7 @@ def test_budget_of_an_older_version_is_migrated(
 
     monkeypatch.setattr(budget_module, "_MIGRATIONS", {0: step})
     with Budget(path) as budget:
-        found = budget._database.execute("SELECT kind FROM budget_exchanges").fetchone()
+        found = budget._state._database.execute("SELECT kind FROM budget_exchanges").fetchone()
         assert found == ("migrated",)
     monkeypatch.undo()
     Budget(path).close()
