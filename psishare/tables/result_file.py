@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 
 from psishare.errors import InputError
+from psishare.keys.pending_file import PendingFile
 from psishare.tables.arrow_rows import ArrowRows
 from psishare.tables.csv_rows import CsvRows, require_writable
 from psishare.tables.format import TableFormat
 from psishare.tables.jsonl_rows import JsonlRows
 from psishare.tables.parquet_rows import ParquetRows
-from psishare.tables.pending_file import PendingFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from psishare.errors import InputError
-from psishare.tables import ResultFile, Table, open_table, pending_file, write_matches
+from psishare.keys import pending_file
+from psishare.tables import ResultFile, Table, open_table, write_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def test_exception_leaves_nothing(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.usefixtures("_kind_of_file")
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-@pytest.mark.parametrize("call", ["os.fsync", "psishare.tables.pending_file.sync_folder"])
+@pytest.mark.parametrize("call", ["os.fsync", "psishare.keys.pending_file.sync_folder"])
 def test_disk_that_fails_at_the_end_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: str
 ) -> None:
