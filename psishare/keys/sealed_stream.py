@@ -95,7 +95,7 @@ class StreamOpener:
         self._n_chunks = -(-sealed // _SEALED_BYTES)
         self.size = sealed - self._n_chunks * TAG_BYTES
         # The last chunk holds a byte at least.
-        if self.size <= (self._n_chunks - 1) * CHUNK_BYTES:
+        if self.size <= max(0, self._n_chunks - 1) * CHUNK_BYTES:
             raise _damaged()
         self._lock = threading.Lock()
         self._chunk: tuple[int, bytes] = (-1, b"")

@@ -43,9 +43,10 @@ LABEL: Final = "parcel"
 INFO: Final = b"psishare/parcel/v1"
 HEAD_BYTES_MAX: Final = 16_384
 FAULT: Final = 0
-LOG_HEAD: Final = 11
+LOG_HEAD: Final = 255
 TAGS: Final[dict[Call, int]] = {call: tag for tag, call in enumerate(Call, start=1)}
 HEADS_MAX: Final = 64
+_KNOWN = frozenset({FAULT, LOG_HEAD, *TAGS.values()})
 _RECORD_PREFIX = 5
 _SIGNATURE_BYTES = 64
 _PARTY = r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$"
@@ -261,7 +262,7 @@ class Parcel:
     def _read(self, offset: int) -> tuple[int, bytes]:
         prefix = self._stream.read(offset, _RECORD_PREFIX)
         tag, n_bytes = prefix[0], int.from_bytes(prefix[1:], "big")
-        if tag > LOG_HEAD or n_bytes > MESSAGE_BYTES_MAX:
+        if tag not in _KNOWN or n_bytes > MESSAGE_BYTES_MAX:
             raise malformed("holds a record of an unknown kind, or over 4 MiB")
         if offset + _RECORD_PREFIX + n_bytes > self._stream.size:
             raise malformed("ends within a record")
