@@ -61,7 +61,7 @@ def require_told_alike(entry: ExchangeOpened, offer: Offer, answer: Answer) -> N
         entry.peer_opening_commitment,
     )
     signed = (
-        offer.exchange_id.hex(),
+        _sha256(entry.offer),
         offer.protocol,
         offer.dataset,
         offer.kind,
@@ -130,7 +130,7 @@ def _require_receipt(
         answer.manifest_sha256,
         opened.mandate_id,
         offer.mandate_sha256,
-        answer.sha256.hex(),
+        _sha256(opened.answer),
         answer.time,
     )
     actual = (
@@ -154,7 +154,7 @@ def _require_receipt(
         receipt.exchange_id,
         opened.peer,
         receipt.mandate_id,
-        hashlib.sha256(base64.b64decode(entry.receipt)).hexdigest(),
+        _sha256(entry.receipt),
         receipt.requests.rows,
     )
     if actual != expected or told != right:
@@ -213,6 +213,11 @@ def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
             (rows == 0) != (totals.transcript == empty)
         ):
             raise contradiction(f"holds a receipt whose {name} are not those that were due")
+
+
+def _sha256(encoded: str) -> str:
+    """Return the digest of a document that stands in an entry, which is parsed already."""
+    return hashlib.sha256(base64.b64decode(encoded)).hexdigest()
 
 
 def contradiction(fault: str) -> VerificationError:

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from psishare.errors import VerificationError
+from psishare.errors import InputError, VerificationError
 from psishare.keys import canonical
 
 MAX_BYTES = 64 * 1024
@@ -25,7 +25,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 
 def _require_time(text: str) -> str:
     """Refuse what has the form of a time and is none, such as a thirteenth month."""
-    datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    read_time(text)
     return text
 
 
@@ -60,11 +60,15 @@ class Document(BaseModel):
         """
         what = f"the {cls.__name__.lower()}"
         try:
-            parsed = cls.model_validate(canonical.loads(data, max_bytes=MAX_BYTES, what=what))
+            parsed = cls.model_validate(canonical.read_object(data, max_bytes=MAX_BYTES, what=what))
+            again = parsed.document()
         except ValidationError as error:
             raise _malformed(what, ", ".join(_fields(error, cls))) from None
-        # Pydantic takes true for 1 and gives a field that is missing its default: the way back tells.
-        if parsed.document() != data:
+        except InputError:
+            raise _malformed(what, "it holds a value that is not permitted") from None
+        # Another spelling of it is told by the way back, as are a field that is missing and got its
+        # default, and true, which pydantic takes for 1.
+        if again != data:
             raise _malformed(what, "a field is missing or not in its canonical form")
         return parsed
 
@@ -96,4 +100,6 @@ def write_time(time: datetime) -> str:
 
 def read_time(text: str) -> datetime:
     """Return the time that a parsed document's text stands for, UTC."""
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    # The form is fixed; strptime would take a hundred times as long.
+    date = int(text[0:4]), int(text[5:7]), int(text[8:10])
+    return datetime(*date, int(text[11:13]), int(text[14:16]), int(text[17:19]), tzinfo=UTC)

@@ -6,6 +6,7 @@ token or a key service becomes another class with the same three members.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -139,11 +140,17 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:
     Raises:
         VerificationError: the key is malformed or weak, or the signature is not this key's.
     """
-    require_ed25519_key(public_key)
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _ed25519_key(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
         raise _bad_signature("Ed25519") from None
+
+
+@lru_cache(64)
+def _ed25519_key(public_key: bytes) -> Ed25519PublicKey:
+    """Return a public key, decoded once: an auditor verifies many signatures under few keys."""
+    require_ed25519_key(public_key)
+    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def verify_ml_dsa_44(public_key: bytes, message: bytes, signature: bytes) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -72,7 +73,7 @@ class Card(_Fields):
     @property
     def log_key(self) -> bytes:
         """The pinned Ed25519 public key, 32 bytes: statements, mandates and the log."""
-        return NoteKey.parse(self.log_keys.ed25519).public_key
+        return _note_key(self.log_keys.ed25519).public_key
 
     @property
     def sealing_key_bytes(self) -> bytes:
@@ -81,7 +82,7 @@ class Card(_Fields):
 
     def verifiers(self) -> tuple[NoteKey, NoteKey]:
         """Return the log's two verifier keys: Ed25519 (0x01), ML-DSA-44 (0x06)."""
-        return NoteKey.parse(self.log_keys.ed25519), NoteKey.parse(self.log_keys.ml_dsa_44)
+        return _note_key(self.log_keys.ed25519), _note_key(self.log_keys.ml_dsa_44)
 
     def cosigner_keys(self) -> tuple[NoteKey, NoteKey]:
         """Return the keys with which the party cosigns others' checkpoints: types 0x04 and 0x06."""
@@ -103,6 +104,12 @@ class Card(_Fields):
     def fingerprint(self) -> str:
         """Return the pinned key's fingerprint: twelve words joined by hyphens."""
         return fingerprint(self.log_key)
+
+
+@lru_cache(128)
+def _note_key(text: str) -> NoteKey:
+    """Return a verifier key, parsed once however often its card is asked."""
+    return NoteKey.parse(text)
 
 
 def sign_card(card: Card, signer: Signer) -> bytes:

@@ -251,3 +251,21 @@ def test_an_entry_of_more_than_65535_bytes_is_refused() -> None:
 @given(st.binary(max_size=80))
 def test_bytes_of_any_kind_are_refused(data: bytes) -> None:
     refusal(data)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "٢٠٢٦-01-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T23:59:60Z",
+        "2026-01-01T00:00:00Z\n",
+        "0000-01-01T00:00:00Z",
+    ],
+)
+def test_a_time_that_is_none_is_refused(time: str) -> None:
+    value = json.loads(Heartbeat(failed_handshakes=0).encode()) | {"time": time}
+    with pytest.raises(VerificationError):
+        parse_entry(canonical.dumps(value))
