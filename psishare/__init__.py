@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from psishare.client import check_list as check_list
     from psishare.client import describe_kind as describe_kind
     from psishare.client import draft_mandate as draft_mandate
+    from psishare.client import import_mandate as import_mandate
+    from psishare.client import import_revocations as import_revocations
     from psishare.client import init_party as init_party
     from psishare.client import kind_names as kind_names
     from psishare.client import log_size as log_size
     from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
+    from psishare.client import revoke_mandates as revoke_mandates
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
 
@@ -48,11 +51,14 @@ __all__ = [
     "check_list",
     "describe_kind",
     "draft_mandate",
+    "import_mandate",
+    "import_revocations",
     "init_party",
     "kind_names",
     "log_size",
     "open_table",
     "pin_peer",
+    "revoke_mandates",
     "unpin_peer",
     "verify_mandate",
 ]

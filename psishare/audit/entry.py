@@ -288,6 +288,26 @@ class ExchangeAborted(Entry):
     at_fault: PartyId | None
 
 
+class MandateImported(Entry):
+    """The party was given a mandate outside an exchange: a successor, or a validation."""
+
+    type: Literal["mandate.imported"] = "mandate.imported"
+    mandate_id: MandateId
+    mandate_sha256: Digest
+    signed_as: Trust
+
+
+class RevocationsImported(Entry):
+    """The party holds a newer list of the mandates that an issuer or validator has withdrawn."""
+
+    type: Literal["revocations.imported"] = "revocations.imported"
+    peer: PartyId
+    sequence: Positive
+    issued: Time
+    revoked: Count
+    list_sha256: Digest
+
+
 class Heartbeat(Entry):
     """Nothing else happened until here, but so many strangers were turned away."""
 
@@ -311,6 +331,8 @@ _TYPES: dict[str, type[Entry]] = {
         ExchangeOpened,
         ExchangeClosed,
         ExchangeAborted,
+        MandateImported,
+        RevocationsImported,
         Heartbeat,
     )
 }

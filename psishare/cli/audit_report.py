@@ -14,6 +14,7 @@ from psishare.cli.console import moment, number, print_json, say, say_fields, sa
 from psishare.cli.file import read
 from psishare.cli.option import Json
 from psishare.cli.trust import Trust, read_cards
+from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.report import Event, Report, make_report
 
 EXAMPLE = "psishare audit report tele.bundle --from 2026-01-01 --trust tele.card ..."
@@ -117,7 +118,13 @@ def _row(event: Event) -> tuple[str, ...]:
         event.authority,
         event.platform,
         "" if event.rows is None else number(event.rows),
-        f"{event.outcome}{reason}",
+        f"{event.outcome}{reason}{_broken(event)}",
         short(event.mandate_id or ""),
         event.legal_basis or "",
     )
+
+
+def _broken(event: Event) -> str:
+    """Name the rule of the mandate that an event broke."""
+    judged = event.mandate
+    return "" if judged in {COVERS, NOT_SEEN, "not_judged"} else f"; {judged}"

@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 MAX_BYTES = 1024 * 1024
 
 
-def read(path: Path, what: str) -> bytes:
+def read(path: Path, what: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return a small file's bytes.
 
     Args:
         path: the file.
         what: what it is, for the message.
+        max_bytes: of a longer one only the beginning is read, which no parser takes.
 
     Raises:
         InputError: ``file_unreadable``.
     """
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES)
+            return file.read(max_bytes)
     except OSError as error:
         raise InputError(
             f"{what} {path} cannot be read: {error.strerror}",

@@ -1,213 +1,30 @@
-"""``psishare mandate``: draft, sign, show and verify the document that authorises exchanges."""
+"""``psishare mandate``: draft, sign, show, verify and revoke what authorises exchanges."""
 
-import contextlib
-import hashlib
-import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields
-from psishare.cli.file import read, require_free, write_new
+from psishare.cli import mandate_draft, mandate_revoke
+from psishare.cli.console import print_json, say
+from psishare.cli.file import read, write_new
 from psishare.cli.group import example, new_group
+from psishare.cli.mandate_shown import mandate_document, say_mandate
 from psishare.cli.option import Home, Json, Overwrite
-from psishare.errors import InputError
-from psishare.mandates.envelope import SignedBy, read_envelope, sign_envelope
-from psishare.mandates.mandate import Mandate
+from psishare.mandates.envelope import read_envelope, sign_envelope
 from psishare.parties import home as parties
-from psishare.parties.card import parse_card
-from psishare.parties.field import TIME_FORMAT, write_time
-from psishare.parties.peers import Peers
-from psishare.psi.suite import Output, Protocol
-
-DRAFT = (
-    "psishare mandate draft case.mandate --home prosecutor \\",
-    "    --validator court.example --authority police.example \\",
-    "    --platform tele.example --kind phone \\",
-    "    --max-rows 5000 --not-after 2027-01-31 --jurisdiction DE \\",
-    '    --legal-basis "Code of criminal procedure, section 100j" \\',
-    '    --purpose "find the accounts of suspects" --case-file case.txt',
-)
 
 app = new_group(
-    "Draft, sign, show and verify mandates.",
+    "Draft, sign, show, verify and revoke mandates.",
     "psishare mandate draft --help",
     "psishare mandate sign case.mandate --home prosecutor",
     "psishare mandate verify case.mandate --home tele",
 )
 
+app.command(epilog=example(*mandate_draft.EXAMPLE))(mandate_draft.draft)
+
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The mandate's file.")]
-ValidatorRole = Literal["judge", "court", "prosecutor", "officer"]
-
-
-def _start(text: str) -> datetime:
-    """Read a time; a day stands for its beginning."""
-    return _time(text, timedelta())
-
-
-def _end(text: str) -> datetime:
-    """Read a time; a day stands for its last second."""
-    return _time(text, timedelta(days=1, seconds=-1))
-
-
-def _time(text: str, of_day: timedelta) -> datetime:
-    with contextlib.suppress(ValueError):
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + of_day
-    try:
-        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
-    except ValueError:
-        raise typer.BadParameter("write 2027-01-31 or 2027-01-31T12:00:00Z (UTC)") from None
-
-
-@app.command(epilog=example(*DRAFT))
-def draft(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
-    *,
-    home: Home,
-    issuer: Annotated[
-        str | None, typer.Option(metavar="ID", help="Who issues it; this home's party if absent.")
-    ] = None,
-    validator: Annotated[str, typer.Option(metavar="ID", help="Who must sign besides the issuer.")],
-    validator_role: Annotated[
-        ValidatorRole,
-        typer.Option(
-            metavar="ROLE",
-            help="judge, court, prosecutor or officer: in what capacity the validator signs.",
-        ),
-    ] = "court",
-    authority: Annotated[str, typer.Option(metavar="ID", help="Who may ask.")],
-    platform: Annotated[str, typer.Option(metavar="ID", help="Who may be asked.")],
-    kinds: Annotated[
-        list[str],
-        typer.Option("--kind", metavar="KIND", help="A kind that may be asked about. Repeatable."),
-    ],
-    datasets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help="A dataset that may be asked. Repeatable; any if absent.",
-        ),
-    ] = None,
-    outputs: Annotated[
-        list[Output] | None,
-        typer.Option(
-            "--output",
-            metavar="matches|count|both",
-            help="What may be learnt. Repeatable; matches if absent.",
-        ),
-    ] = None,
-    protocols: Annotated[
-        list[Protocol] | None,
-        typer.Option(
-            "--protocol",
-            metavar="oprf|ecdh|openmined",
-            help="How. Repeatable; every protocol if absent.",
-        ),
-    ] = None,
-    max_rows: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
-    ],
-    max_exchanges: Annotated[int, typer.Option(metavar="N", min=1, help="The most exchanges.")] = 1,
-    max_rows_total: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="The most rows of all of them; their product if absent."
-        ),
-    ] = None,
-    standing: Annotated[
-        bool, typer.Option("--standing", help="Cover newer versions of a dataset too.")
-    ] = False,
-    jurisdiction: Annotated[str, typer.Option(metavar="TEXT", help="Under whose law.")],
-    legal_basis: Annotated[str, typer.Option(metavar="TEXT", help="The provision of that law.")],
-    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What for, without naming anyone.")],
-    necessity: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why it is necessary and proportionate.")
-    ] = None,
-    case: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REFERENCE",
-            help="The case's reference. Only a salted commitment enters the mandate.",
-        ),
-    ] = None,
-    case_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Read the reference from here instead (`-`: standard input), out of others' sight.",
-        ),
-    ] = None,
-    attachment: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The court's order or the like; its digest is bound."),
-    ] = None,
-    not_before: Annotated[
-        datetime | None,
-        typer.Option(parser=_start, metavar="TIME", help="Valid from; now if absent."),
-    ] = None,
-    not_after: Annotated[
-        datetime,
-        typer.Option(
-            parser=_end,
-            metavar="TIME",
-            help="Valid until: 2027-01-31 for the end of that day (UTC), or 2027-01-31T12:00:00Z.",
-        ),
-    ],
-    retention_until: Annotated[
-        datetime | None,
-        typer.Option(parser=_end, metavar="TIME", help="How long the evidence is to be kept."),
-    ] = None,
-    court_card: Annotated[
-        Path | None,
-        typer.Option(metavar="CARD", help="Seal the authority's openings to this party as well."),
-    ] = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Write a mandate that nobody has signed yet.
-
-    The case's reference is sealed to this home and kept in its folder of mandates.
-    """
-    require_free(file, overwrite=overwrite)
-    now = datetime.now(UTC)
-    opened = parties.Home.open(home)
-    drafted = psishare.draft_mandate(
-        opened,
-        _case_reference(case, case_file),
-        issuer=issuer or opened.id,
-        validator=validator,
-        validator_role=validator_role,
-        authority=authority,
-        platform=platform,
-        kinds=kinds,
-        datasets=datasets or (),
-        outputs=[each.value for each in outputs or [Output.MATCHES]],
-        protocols=[each.value for each in protocols or Protocol],
-        max_rows_per_exchange=max_rows,
-        max_rows_total=max_rows_total or max_rows * max_exchanges,
-        max_exchanges=max_exchanges,
-        standing=standing,
-        jurisdiction=jurisdiction,
-        legal_basis=legal_basis,
-        purpose=purpose,
-        necessity=necessity,
-        attachment_sha256=_digest(attachment),
-        not_before=not_before or now,
-        not_after=not_after,
-        retention_until=retention_until,
-        court_sealing_key=_sealing_key(court_card),
-        now=now,
-    )
-    write_new(file, drafted.envelope, overwrite=overwrite)
-    if as_json:
-        print_json(_document(read_envelope(drafted.envelope)) | {"file": str(file)})
-        return
-    say(f"Mandate {drafted.mandate.id} is in {file}, not signed yet.")
-    say(f"Next: {drafted.mandate.issuer} and {validator} sign it (psishare mandate sign {file}).")
 
 
 @app.command(epilog=example("psishare mandate sign case.mandate --home prosecutor"))
@@ -230,7 +47,7 @@ def sign(
     write_new(out or file, data, overwrite=out is None or overwrite)
     signed = read_envelope(data)
     if as_json:
-        print_json(_document(signed) | {"file": str(out or file)})
+        print_json(mandate_document(signed) | {"file": str(out or file)})
         return
     say(f"{opened.id} has signed mandate {signed.mandate.id}: {len(signed.key_ids)} of 2.")
 
@@ -240,102 +57,42 @@ def show(file: File, *, as_json: Json = False) -> None:
     """Show a mandate. Its signatures are counted here, and checked by `psishare mandate verify`."""
     signed = read_envelope(read(file, "the mandate"))
     if as_json:
-        print_json(_document(signed))
+        print_json(mandate_document(signed))
         return
-    _say(signed.mandate, f"{len(signed.key_ids)} of 2, not verified here")
+    say_mandate(signed.mandate, f"{len(signed.key_ids)} of 2, not verified here")
 
 
 @app.command(epilog=example("psishare mandate verify case.mandate --home tele"))
 def verify(file: File, *, home: Home, as_json: Json = False) -> None:
-    """Verify a mandate's signatures against the parties trusted here, and that it is valid now."""
-    peers = Peers(parties.Home.open(home).peers_path)
-    verified = psishare.verify_mandate(read(file, "the mandate"), peers)
+    """Verify a mandate: signed by parties that are trusted here, and in force now.
+
+    A platform's own policy counts too, and the revocations and successors that this home knows of.
+    """
+    verified = psishare.verify_mandate(read(file, "the mandate"), parties.Home.open(home))
     mandate = verified.mandate
     if as_json:
         print_json(
             {
                 "verified": True,
+                "validated": verified.validated,
                 "mandate": mandate.model_dump(mode="json"),
                 "payload_sha256": verified.payload_sha256.hex(),
                 "envelope_sha256": verified.envelope_sha256.hex(),
             }
         )
         return
-    _say(mandate, "2 of 2, both good")
-    say()
-    say(f"Signed by {mandate.issuer} and {mandate.validator}, and valid now.", style="green")
-
-
-def _case_reference(case: str | None, case_file: str | None) -> str:
-    if (case is None) == (case_file is None):
-        raise typer.BadParameter("give the case's reference, as --case or as --case-file")
-    if case is not None:
-        return case
-    if case_file == "-":
-        return sys.stdin.readline().strip()
-    try:
-        return read(Path(str(case_file)), "the case's reference").decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{case_file} does not hold text in UTF-8",
-            mend="Write the reference alone into a text file.",
-            reason="case_reference_invalid",
-        ) from None
-
-
-def _digest(attachment: Path | None) -> str | None:
-    if attachment is None:
-        return None
-    try:
-        with attachment.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"the attachment {attachment} cannot be read: {error.strerror}",
-            mend="Check the path and its permissions.",
-            reason="file_unreadable",
-        ) from error
-
-
-def _sealing_key(card: Path | None) -> bytes | None:
-    return None if card is None else parse_card(read(card, "the card")).sealing_key_bytes
-
-
-def _document(signed: SignedBy) -> dict[str, Any]:
-    return {
-        "mandate": signed.mandate.model_dump(mode="json"),
-        "payload_sha256": signed.mandate.sha256.hex(),
-        "signatures": list(signed.key_ids),
-    }
-
-
-def _say(mandate: Mandate, signatures: str) -> None:
-    total, exchanges = number(mandate.max_rows_total), number(mandate.max_exchanges)
-    say_fields(
-        {
-            "mandate": mandate.id,
-            "issued by": mandate.issuer,
-            "validated by": f"{mandate.validator}, as {mandate.validator_role}",
-            "authority": mandate.authority,
-            "platform": mandate.platform,
-            "datasets": ", ".join(mandate.datasets) or "any",
-            "kinds": ", ".join(mandate.kinds),
-            "outputs": ", ".join(mandate.outputs),
-            "protocols": ", ".join(mandate.protocols),
-            "rows": f"{number(mandate.max_rows_per_exchange)} an exchange, {total} in all",
-            "exchanges": f"{exchanges}{', standing' if mandate.standing else ''}",
-            "valid": f"{write_time(mandate.not_before)} to {write_time(mandate.not_after)}",
-            "jurisdiction": mandate.jurisdiction,
-            "legal basis": mandate.legal_basis,
-            "purpose": mandate.purpose,
-            "necessity": mandate.necessity,
-            "attachment": mandate.attachment_sha256,
-            "retention": _when(mandate.retention_until),
-            "court's key": "openings are sealed to it" if mandate.court_sealing_key else None,
-            "signatures": signatures,
-        }
+    say_mandate(
+        mandate, "2 of 2, both good" if verified.validated else "1 of 2, the issuer's, good"
     )
+    say()
+    if verified.validated:
+        say(f"Signed by {mandate.issuer} and {mandate.validator}, and valid now.", style="green")
+    else:
+        say(
+            f"An emergency, valid now: {mandate.validator} has yet to sign it.",
+            style="yellow",
+        )
 
 
-def _when(time: datetime | None) -> str | None:
-    return None if time is None else write_time(time)
+app.command(epilog=example(*mandate_revoke.REVOKE_EXAMPLE))(mandate_revoke.revoke)
+app.command("import", epilog=example(*mandate_revoke.IMPORT_EXAMPLE))(mandate_revoke.import_)

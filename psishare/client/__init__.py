@@ -15,7 +15,14 @@ from __future__ import annotations
 from psishare.client.checked_list import check_list
 from psishare.client.enrolment import init_party, pin_peer, unpin_peer
 from psishare.client.kind_description import KindDescription, describe_kind, kind_names
-from psishare.client.mandate import DraftedMandate, draft_mandate, verify_mandate
+from psishare.client.mandate import (
+    DraftedMandate,
+    draft_mandate,
+    import_mandate,
+    import_revocations,
+    revoke_mandates,
+    verify_mandate,
+)
 from psishare.client.match import Match, Summary
 from psishare.client.opened_home import log_size
 from psishare.client.party import Party
@@ -43,11 +50,14 @@ __all__ = [
     "check_list",
     "describe_kind",
     "draft_mandate",
+    "import_mandate",
+    "import_revocations",
     "init_party",
     "kind_names",
     "log_size",
     "open_table",
     "pin_peer",
+    "revoke_mandates",
     "unpin_peer",
     "verify_mandate",
 ]

@@ -22,6 +22,7 @@ from psishare.audit.entry import (
     ExchangeClosed,
     ExchangeOpened,
     ExchangeRefused,
+    MandateImported,
     parse_entry,
 )
 from psishare.audit.layout import CHECKPOINTS
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from psishare.parties.home import Home
 
+_NAMES_MANDATE = ExchangeOpened | DatasetDelivered | MandateImported
 _OfExchange = ExchangeOpened | ExchangeClosed | ExchangeAborted | ExchangeRefused
 
 
@@ -254,7 +256,7 @@ class _Choice:
         scope = self._scope
         if scope.kind == "period":
             return self._first - 1 <= index <= self._end
-        if isinstance(entry, DatasetDelivered) and scope.kind == "mandate":
+        if isinstance(entry, DatasetDelivered | MandateImported) and scope.kind == "mandate":
             return entry.mandate_id == scope.mandate_id
         return isinstance(entry, DatasetRefused) and entry.mandate_sha256 in self._digests
 
@@ -305,14 +307,20 @@ class _Choice:
         return kept, tuple(missing)
 
     def _named_mandates(self) -> set[str]:
-        digests = set()
+        digests, ids = set(), set()
         chosen = None if self._indices is None else set(self._indices)
         for index, entry in self._entries():
             if chosen is not None and index not in chosen:
                 continue
             if isinstance(entry, ExchangeOpened | DatasetDelivered):
                 digests.add(entry.mandate_sha256)
-        return digests
+                ids.add(entry.mandate_id)
+        # With an emergency comes what validates it, wherever in the log that is told.
+        return digests | {
+            entry.mandate_sha256
+            for _index, entry in self._entries()
+            if isinstance(entry, _NAMES_MANDATE) and entry.mandate_id in ids
+        }
 
     def _checkpoints(self, *, all_checkpoints: bool) -> Iterable[OlderCheckpoint]:
         folder = self._folder / CHECKPOINTS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from psishare.errors import AuthorisationError, VerificationError
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from psishare.exchange.offer import Answer, Offer
+    from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.mandate import Mandate
     from psishare.parties.card import Card
 
 COVERS = "covers"
 NOT_SEEN = "not_seen"
 """The evidence does not hold the mandate."""
+OVERDUE = "mandate_validation_overdue"
+"""The exchange was an emergency, and its validator has not signed in time."""
 
 
 @dataclass(slots=True)
@@ -43,14 +47,22 @@ class MandateBook:
     Args:
         trust: the cards that the verifier trusts, by party id.
         clock_tolerance_s: by how much the platform's clock may have differed.
+        at: when the verifier looks: by then emergencies should have been validated; now if None.
     """
 
     def __init__(
-        self, trust: Mapping[str, Card], *, clock_tolerance_s: int = CLOCK_TOLERANCE_S
+        self,
+        trust: Mapping[str, Card],
+        *,
+        clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+        at: datetime | None = None,
     ) -> None:
         self._trust = trust
         self._clock_tolerance_s = clock_tolerance_s
+        self._at = at or datetime.now(UTC)
         self._mandates: dict[str, Mandate] = {}
+        self._unvalidated: set[str] = set()
+        self._validated_ids: set[str] = set()
         self._by_id: dict[str, Mandate] = {}
         self._uses: defaultdict[str, Use] = defaultdict(Use)
 
@@ -64,7 +76,12 @@ class MandateBook:
         for envelope in envelopes:
             digest = hashlib.sha256(envelope).hexdigest()
             try:
-                mandate = self._mandates[digest] = self._verify(envelope)
+                verified = self._verify(envelope)
+                mandate = self._mandates[digest] = verified.mandate
+                if verified.validated:
+                    self._validated_ids.add(mandate.id)
+                else:
+                    self._unvalidated.add(digest)
                 if self._by_id.setdefault(mandate.id, mandate) != mandate:
                     raise _id_reused(mandate)
             except AuthorisationError as error:
@@ -84,7 +101,11 @@ class MandateBook:
         return self._by_id.get(mandate_id)
 
     def judge(self, offer: Offer, answer: Answer) -> str:
-        """Return whether an exchange's mandate covers what was offered, when it was answered."""
+        """Return whether an exchange's mandate covers what was offered, when it was answered.
+
+        One that its validator had not signed then must be there with that signature too, or the time
+        for it must not be over.
+        """
         mandate = self._mandates.get(offer.mandate_sha256)
         if mandate is None:
             return NOT_SEEN
@@ -106,6 +127,8 @@ class MandateBook:
             )
         except AuthorisationError as error:
             return error.reason
+        if self._is_overdue(offer.mandate_sha256, mandate, read_time(answer.time)):
+            return OVERDUE
         return self._count_exchange(mandate)
 
     def charge(self, mandate_id: str | None, rows: int) -> str:
@@ -117,18 +140,28 @@ class MandateBook:
         use.rows += rows
         return COVERS if use.rows <= mandate.max_rows_total else "budget_rows_exhausted"
 
+    def _is_overdue(self, sha256: str, mandate: Mandate, opened: datetime) -> bool:
+        """Tell whether an emergency was used too late, or was never validated in time."""
+        if sha256 not in self._unvalidated or mandate.emergency is None:
+            return False
+        deadline = mandate.emergency.validate_by
+        tolerance = timedelta(seconds=self._clock_tolerance_s)
+        if opened - tolerance > deadline:
+            return True
+        return mandate.id not in self._validated_ids and self._at - tolerance > deadline
+
     def _count_exchange(self, mandate: Mandate) -> str:
         use = self._uses[mandate.id]
         use.exchanges += 1
         return COVERS if use.exchanges <= mandate.max_exchanges else "budget_exchanges_exhausted"
 
-    def _verify(self, envelope: bytes) -> Mandate:
+    def _verify(self, envelope: bytes) -> VerifiedMandate:
         named = read_envelope(envelope).mandate
         keys = TrustedKeys(
             issuers={named.issuer: trusted_card(self._trust, named.issuer).log_key},
             validators={named.validator: trusted_card(self._trust, named.validator).log_key},
         )
-        return verify_envelope(envelope, keys).mandate
+        return verify_envelope(envelope, keys, allow_unvalidated=True)
 
 
 def _id_reused(mandate: Mandate) -> AuthorisationError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from psishare.audit.entry import DatasetDelivered, DatasetRefused, Entry, Heartbeat
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import ExchangeVerdict, Story
+from psishare.exchange.document import write_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +40,8 @@ class Event:
         exchange_id: None for a delivery.
         mandate_id: None where it is not known.
         legal_basis, purpose, issuer, validator: the mandate's, where the evidence holds it.
+        emergency_until: until when its validator could sign; None where it was no emergency.
+        no_notice_until: until when the persons concerned are not to be told, if it says so.
         mandate: ``covers``, ``not_seen``, or the rule that was broken; ``not_judged`` for a delivery.
         reason: of a refusal or an abort.
     """
@@ -60,6 +63,8 @@ class Event:
     purpose: str | None
     issuer: str | None
     validator: str | None
+    emergency_until: str | None
+    no_notice_until: str | None
     mandate: str
     reason: str | None
 
@@ -257,6 +262,8 @@ class _Teller:
             purpose=mandate.purpose if mandate else None,
             issuer=mandate.issuer if mandate else None,
             validator=mandate.validator if mandate else None,
+            emergency_until=_emergency_until(mandate),
+            no_notice_until=_no_notice_until(mandate),
             mandate=judged,
             **fields,  # type: ignore[arg-type]  # each is passed by name just above
         )
@@ -264,3 +271,13 @@ class _Teller:
 
     def _is_due(self, time: str) -> bool:
         return self.since <= time < self.until
+
+
+def _emergency_until(mandate: Mandate | None) -> str | None:
+    found = mandate.emergency if mandate else None
+    return write_time(found.validate_by) if found else None
+
+
+def _no_notice_until(mandate: Mandate | None) -> str | None:
+    found = mandate.delayed_notification if mandate else None
+    return write_time(found.until) if found else None

@@ -16,6 +16,7 @@ from psishare.exchange.offer import OFFER, WIRE_VERSION, Offer
 from psishare.keys.statement import verify_statement
 from psishare.mandates.check import Request, check_mandate
 from psishare.mandates.envelope import TrustedKeys, VerifiedMandate, verify_envelope
+from psishare.mandates.notices import Notices
 from psishare.psi import suite
 from psishare.psi.openmined import MAX_ROWS
 from psishare.psi.suite import Output
@@ -66,6 +67,7 @@ class Admission:
         self._rooms = rooms
         self._id = rooms.home.card.id
         self._catalogue = catalogue
+        self._notices = Notices(rooms.home.mandates_path, self._id)
 
     def require_own(self, offer: Offer, request: OfferRequest, peer: Peer, caller: Caller) -> None:
         """Check who offers, to whom, on which connection (section 6, steps 1 and 2)."""
@@ -163,6 +165,7 @@ class Admission:
         )
         tolerance_s = self._rooms.policy.clock_tolerance_s
         check_mandate(verified.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
+        self.require_in_force(verified)
         self._rooms.policy.decide(asked)
         self._rooms.budget.reserve(
             offer.exchange_id, verified.mandate, rows=offer.rows, kind=offer.kind, opened_at=now()
@@ -170,12 +173,30 @@ class Admission:
         return verified
 
     def verify_mandate(self, envelope: bytes) -> VerifiedMandate:
-        """Verify a mandate's signatures with the keys of the parties trusted here."""
+        """Verify a mandate's signatures with the keys of the parties trusted here.
+
+        One that supersedes another puts an end to it from here on. Whether it is itself in force is
+        for ``require_in_force`` to say.
+        """
+        trusted = self._trusted()
+        verified = verify_envelope(envelope, trusted, allow_unvalidated=True)
+        self._notices.learn(verified, trusted)
+        return verified
+
+    def require_in_force(self, verified: VerifiedMandate) -> None:
+        """Refuse a mandate that lacks its validator, is revoked or superseded (mandate.md, section 6).
+
+        Called when an exchange opens or a dataset is delivered, and at every call of an open exchange.
+
+        Raises:
+            AuthorisationError: the first rule that fails, as its reason.
+        """
+        policy = self._rooms.policy
+        self._notices.require_in_force(verified, self._trusted(), policy, now=now())
+
+    def _trusted(self) -> TrustedKeys:
         peers = self._rooms.peers
-        trusted = TrustedKeys(
-            issuers=peers.trusted("issuer"), validators=peers.trusted("validator")
-        )
-        return verify_envelope(envelope, trusted)
+        return TrustedKeys(issuers=peers.trusted("issuer"), validators=peers.trusted("validator"))
 
 
 def require_not_revoked(offering: Offering) -> None:

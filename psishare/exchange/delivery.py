@@ -131,6 +131,7 @@ class Delivery:
         )
         tolerance_s = self._rooms.policy.clock_tolerance_s
         check_delivery(mandate.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
+        self._admission.require_in_force(mandate)
         return offering, mandate
 
     def _had(self, mandate: VerifiedMandate, dataset: str, peer: Peer) -> set[bytes]:

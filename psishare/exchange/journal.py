@@ -16,10 +16,13 @@ from psishare.audit.entry import (
     ExchangeClosed,
     ExchangeOpened,
     ExchangeRefused,
+    MandateImported,
+    RevocationsImported,
     Ruleset,
     parse_entry,
 )
 from psishare.datasets.manifest import NAME
+from psishare.exchange.document import write_time
 
 if TYPE_CHECKING:
     from psishare.audit.log import Log
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from psishare.exchange.offer import Offer
     from psishare.exchange.receipt import SignedReceipt
     from psishare.exchange.terms import Terms
+    from psishare.mandates.envelope import VerifiedMandate
+    from psishare.mandates.revocation import RevocationList
 
 
 class LastFrame(Protocol):
@@ -235,6 +240,26 @@ class Journal:
             requests_transcript=transcript.hex() if transcript else None,
             last_signature=_base64(signature) if signature else None,
             at_fault=ending.at_fault,
+        )
+        self._log.append(entry)
+
+    def mandate_imported(self, verified: VerifiedMandate) -> None:
+        """Enter that this party was given a mandate outside an exchange."""
+        entry = MandateImported(
+            mandate_id=verified.mandate.id,
+            mandate_sha256=verified.envelope_sha256.hex(),
+            signed_as=("issuer", "validator") if verified.validated else ("issuer",),
+        )
+        self._log.append(entry)
+
+    def revocations_imported(self, revocations: RevocationList) -> None:
+        """Enter that this party holds a newer revocation list."""
+        entry = RevocationsImported(
+            peer=revocations.party,
+            sequence=revocations.sequence,
+            issued=write_time(revocations.issued),
+            revoked=len(revocations.revoked),
+            list_sha256=revocations.sha256.hex(),
         )
         self._log.append(entry)
 

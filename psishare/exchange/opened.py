@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
+    from psishare.mandates.envelope import VerifiedMandate
 
 PENDING_AFTER_S = 2.0
 """How long a call waits for work that is under way before it answers ``pending``."""
@@ -119,7 +120,7 @@ class OpenedExchange:
         driver: the platform's computation.
         ledger: commits and charges frames.
         matched: for output ``both``, called once with the indices of the platform's matches.
-        not_after: the end of the mandate's validity.
+        mandate: verified, as it stood when the exchange opened.
 
     Attributes:
         ending: held by whoever ends the exchange, so that it ends once and in one way.
@@ -133,10 +134,10 @@ class OpenedExchange:
         ledger: FrameLedger,
         matched: Callable[[pa.Array], None] | None = None,
         *,
-        not_after: datetime,
+        mandate: VerifiedMandate,
     ) -> None:
         self.terms = terms
-        self._not_after = not_after
+        self.mandate = mandate
         self._protocol = suite.Protocol(terms.offer.protocol)
         self._authority_key = authority_key
         self._driver = driver
@@ -160,7 +161,7 @@ class OpenedExchange:
         Raises:
             AuthorisationError: ``mandate_expired``.
         """
-        if now - timedelta(seconds=clock_tolerance_s) > self._not_after:
+        if now - timedelta(seconds=clock_tolerance_s) > self.mandate.mandate.not_after:
             raise AuthorisationError(
                 "the mandate expired while the exchange was open",
                 mend="Ask the issuer for a new mandate, and make a new offer.",

@@ -351,7 +351,7 @@ class Platform:
             driver,
             rooms.budget,
             self._hand_out(offer),
-            not_after=mandate.mandate.not_after,
+            mandate=mandate,
         )
         with self._live.lock:
             self._live.exchanges[offer.exchange_id] = exchange
@@ -445,6 +445,7 @@ class Platform:
         try:
             with exchange.working():
                 exchange.require_in_force(now(), self._rooms.policy.clock_tolerance_s)
+                self._admission.require_in_force(exchange.mandate)
                 return step(exchange, request)
         except Exception as error:
             self._end_failed(exchange, error)

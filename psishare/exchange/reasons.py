@@ -84,16 +84,29 @@ def _rows(
 
 
 _OFFER_OR_DELIVERY = (REFUSED, UNDELIVERED)
+_ANY_TIME = (REFUSED, UNDELIVERED, ABORTED)
 _OFFER_OR_LATER = (REFUSED, ABORTED)
 
 REASONS: tuple[Reason, ...] = (
+    *_rows(
+        AuthorisationError,
+        _ANY_TIME,
+        {
+            "mandate_expired": "The mandate is no longer valid.",
+            "mandate_revocations_stale": "The issuer's revocation list is missing or too old.",
+            "mandate_revoked": "The mandate's issuer or validator has revoked it.",
+            "mandate_superseded": "The mandate has been superseded by another.",
+            "mandate_validation_overdue": "The emergency's validator has not signed in time.",
+            "policy_emergency": "The platform's policy takes no mandate without its validator.",
+            "policy_validator_role": "The validator's role does not suffice for the platform.",
+        },
+    ),
     *_rows(
         AuthorisationError,
         _OFFER_OR_DELIVERY,
         {
             "dataset_revoked": "The platform has revoked the dataset.",
             "dataset_unknown": "No dataset of that name is served with that protocol.",
-            "mandate_expired": "The mandate is no longer valid.",
             "mandate_field_unsupported": "The mandate asks for a rule that is not enforced here.",
             "mandate_issuer_untrusted": "The platform does not trust the mandate's issuer.",
             "mandate_malformed": "The mandate or its envelope is not what its format demands.",
@@ -243,6 +256,11 @@ REASONS: tuple[Reason, ...] = (
             "bundle_malformed": "An evidence bundle is not what its format demands.",
             "commitment_differs": "A value and its salt are not what was committed to.",
             "quorum_missing": "A checkpoint lacks the witnesses that a policy demands.",
+            "revocations_future": "A revocation list is of a time that has not come.",
+            "revocations_incomplete": "A revocation list lacks what the one before had.",
+            "revocations_malformed": "A revocation list is not what its format demands.",
+            "revocations_older": "A revocation list is not newer than the one that is held.",
+            "revocations_untrusted": "A revocation list is of a party that is not trusted here.",
             "case_reference_differs": "The case reference is not the one committed to.",
             "cosignature_invalid": "A cosignature is missing or wrong.",
             "log_contradicts": "The log tells of an exchange what cannot be.",
@@ -349,6 +367,8 @@ REASONS: tuple[Reason, ...] = (
             "memory_too_small": "The bound on memory is too small to encode in.",
             "mandate_invalid": "A field of the mandate to draft is not permitted.",
             "mandate_missing": "The mandate's file cannot be read.",
+            "mandate_not_ours": "The mandate is of other parties than whoever would revoke it.",
+            "revocations_full": "A revocation list holds as many mandates as it can.",
             "namespace_invalid": "The namespace is not permitted.",
             "not_a_table": "The object is no Arrow table.",
             "output_exists": "The result file is there already.",
@@ -421,6 +441,7 @@ REASONS: tuple[Reason, ...] = (
             "peers_unwritable": "The folder of peers cannot be changed.",
             "pinned_unreadable": "The pinned certificates cannot be read.",
             "policy_invalid": "The policy file is not valid.",
+            "revocations_unreadable": "A revocation list that is held cannot be read.",
             "role_unfit": "The home folder is of a party of another role.",
             "state_invalid": "The state file is damaged.",
             "state_version": "The state file is of another version.",

@@ -15,6 +15,7 @@ from psishare.mandates.rule import Rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.mandate import Mandate
 
 CLOCK_TOLERANCE_S = 300
@@ -95,6 +96,49 @@ def mandate_rules(
     yield from _protocol(mandate, request.protocol)
     yield from _validity(mandate, now, timedelta(seconds=clock_tolerance_s))
     yield from _rows(mandate, request.rows)
+
+
+def check_validation(
+    verified: VerifiedMandate,
+    *,
+    allow_emergency: bool,
+    now: datetime,
+    clock_tolerance_s: int = CLOCK_TOLERANCE_S,
+) -> None:
+    """Check that a mandate that its validator has not signed may be used all the same, and still.
+
+    Args:
+        verified: by ``verify_envelope``, with ``allow_unvalidated``.
+        allow_emergency: whether the platform's policy takes emergencies.
+        now: the platform's clock, with a time zone.
+        clock_tolerance_s: by how much clocks may differ.
+
+    Raises:
+        AuthorisationError: ``policy_emergency`` or ``mandate_validation_overdue``.
+    """
+    tolerance = timedelta(seconds=clock_tolerance_s)
+    _require(
+        validation_rules(verified, allow_emergency=allow_emergency, now=now, tolerance=tolerance)
+    )
+
+
+def validation_rules(
+    verified: VerifiedMandate, *, allow_emergency: bool, now: datetime, tolerance: timedelta
+) -> Iterator[Rule]:
+    """Yield the rules for a mandate that its validator has not signed; none where it has."""
+    emergency = verified.mandate.emergency
+    if verified.validated or emergency is None:
+        return
+    yield Rule(
+        allow_emergency,
+        "policy_emergency",
+        "the platform takes no mandate on its issuer's signature alone, emergency or not",
+    )
+    yield Rule(
+        now - tolerance <= emergency.validate_by,
+        "mandate_validation_overdue",
+        f"the validator should have signed by {emergency.validate_by:%Y-%m-%dT%H:%M:%SZ}",
+    )
 
 
 def check_delivery(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from pydantic import ValidationError
 
 from psishare.errors import InputError
 from psishare.mandates.mandate import (
     MANDATE_VERSION,
+    DelayedNotification,
+    Emergency,
     Mandate,
     Protocol,
     wrong_fields,
@@ -22,6 +24,18 @@ if TYPE_CHECKING:
     from psishare.mandates.case_reference import CaseReference
 
 ALL_PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+
+
+class Grounds(NamedTuple):
+    """A ground for an exception, and the time until which it lasts.
+
+    Attributes:
+        ground: plain text, 1 to 512 characters.
+        until: with a time zone.
+    """
+
+    ground: str
+    until: datetime
 
 
 def draft(
@@ -49,13 +63,18 @@ def draft(
     necessity: str | None = None,
     attachment_sha256: str | None = None,
     retention_until: datetime | None = None,
+    erase_by: datetime | None = None,
     court_sealing_key: bytes | None = None,
+    emergency: Grounds | None = None,
+    delayed_notification: Grounds | None = None,
+    supersedes: str | None = None,
 ) -> Mandate:
     """Draft a mandate; times are cut to whole seconds, lists are sorted.
 
     Every keyword is the field of that name in protocols/specs/mandate.md, section 2, but for ``case``,
     of which only the commitment enters the mandate, and ``now``, the time of drafting. Times need a
-    time zone; ``court_sealing_key`` is 1,216 bytes.
+    time zone; ``court_sealing_key`` is 1,216 bytes; ``emergency`` and ``delayed_notification`` are a
+    ground and the time that it lasts.
 
     Raises:
         InputError: ``mandate_invalid``, a field is not what protocols/specs/mandate.md allows.
@@ -91,16 +110,25 @@ def draft(
                 "not_before": _whole_second(not_before),
                 "not_after": _whole_second(not_after),
                 "retention_until": retention_until and _whole_second(retention_until),
+                "erase_by": erase_by and _whole_second(erase_by),
                 "court_sealing_key": court_sealing_key,
                 "input_commitment": None,
                 "sealed_request": None,
-                "emergency": None,
-                "delayed_notification": None,
-                "supersedes": None,
+                "emergency": emergency and _emergency(emergency),
+                "delayed_notification": delayed_notification and _delayed(delayed_notification),
+                "supersedes": supersedes,
             }
         )
     except ValidationError as error:
         raise _invalid(f"not a mandate: {', '.join(wrong_fields(error))}") from None
+
+
+def _emergency(grounds: Grounds) -> Emergency:
+    return Emergency(ground=grounds.ground, validate_by=_whole_second(grounds.until))
+
+
+def _delayed(grounds: Grounds) -> DelayedNotification:
+    return DelayedNotification(ground=grounds.ground, until=_whole_second(grounds.until))
 
 
 def _sorted_set(values: Iterable[str]) -> tuple[str, ...]:

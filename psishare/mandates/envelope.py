@@ -2,7 +2,8 @@
 
 DSSE does not authenticate key ids and its threshold counts them, so the verifier computes key ids
 from the keys that it trusts, and wants one signature of the issuer's key and one of the validator's,
-two distinct keys. Source: protocols/specs/mandate.md, sections 4 and 5.
+two distinct keys. Only an emergency may go without the second, and only where the caller says so.
+Source: protocols/specs/mandate.md, sections 4 and 5.
 """
 
 from __future__ import annotations
@@ -19,14 +20,22 @@ from securesystemslib.signer import Signature  # type: ignore[attr-defined]  # p
 from psishare.errors import AuthorisationError, VerificationError
 from psishare.keys import canonical
 from psishare.keys.signer import verify_ed25519
-from psishare.mandates.mandate import MAX_BYTES, Mandate, malformed, parse_mandate
+from psishare.mandates.mandate import (
+    MANDATE_VERSION,
+    MAX_BYTES,
+    Mandate,
+    malformed,
+    parse_mandate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psishare.keys.signer import Signer
 
-PAYLOAD_TYPE = "application/vnd.psishare.mandate.v1+json"
+PAYLOAD_TYPES = {
+    version: f"application/vnd.psishare.mandate.v{version}+json" for version in (1, MANDATE_VERSION)
+}
 MAX_SIGNATURES = 2
 
 
@@ -40,11 +49,19 @@ class TrustedKeys:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMandate:
-    """A mandate whose issuer and validator have signed it, with its two digests of 32 bytes."""
+    """A mandate whose signatures are good, with its two digests of 32 bytes.
+
+    Attributes:
+        mandate: its content.
+        payload_sha256: of the mandate, whoever has signed it.
+        envelope_sha256: of the envelope, with its signatures.
+        validated: whether the validator has signed too; False only for an emergency.
+    """
 
     mandate: Mandate
     payload_sha256: bytes
     envelope_sha256: bytes
+    validated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,7 @@ def key_id(public_key: bytes) -> str:
 
 def new_envelope(mandate: Mandate) -> bytes:
     """Return an envelope that nobody has signed yet."""
-    return _serialise(Envelope(mandate.document(), PAYLOAD_TYPE, {}))
+    return _serialise(Envelope(mandate.document(), PAYLOAD_TYPES[mandate.version], {}))
 
 
 def read_envelope(data: bytes) -> SignedBy:
@@ -71,8 +88,8 @@ def read_envelope(data: bytes) -> SignedBy:
     Raises:
         AuthorisationError: the envelope or the mandate in it is malformed.
     """
-    envelope = _parse(data)
-    return SignedBy(parse_mandate(envelope.payload), tuple(envelope.signatures))
+    envelope, mandate = _parse(data)
+    return SignedBy(mandate, tuple(envelope.signatures))
 
 
 def sign_envelope(data: bytes, signer: Signer, *, party: str) -> bytes:
@@ -87,8 +104,7 @@ def sign_envelope(data: bytes, signer: Signer, *, party: str) -> bytes:
         AuthorisationError: malformed; ``mandate_signer_not_named``, the mandate does not name the
             party; ``mandate_signature_unknown``, others have signed already.
     """
-    envelope = _parse(data)
-    mandate = parse_mandate(envelope.payload)
+    envelope, mandate = _parse(data)
     if party not in {mandate.issuer, mandate.validator}:
         raise AuthorisationError(
             f"the mandate names {party} neither as issuer nor as validator",
@@ -103,28 +119,39 @@ def sign_envelope(data: bytes, signer: Signer, *, party: str) -> bytes:
     return _serialise(envelope)
 
 
-def verify_envelope(data: bytes, trusted: TrustedKeys) -> VerifiedMandate:
+def verify_envelope(
+    data: bytes, trusted: TrustedKeys, *, allow_unvalidated: bool = False
+) -> VerifiedMandate:
     """Verify an envelope: one signature of its issuer and one of its validator, distinct keys.
 
     Args:
         data: the envelope's bytes as received.
         trusted: the keys of the issuers and validators that the verifier trusts.
+        allow_unvalidated: whether an emergency's may lack the validator's signature. Whoever says so
+            must look at ``validated`` of what is returned, and at the deadline.
 
     Raises:
         AuthorisationError: the first step of protocols/specs/mandate.md, section 5, that fails.
     """
-    envelope = _parse(data)
-    mandate = parse_mandate(envelope.payload)
+    envelope, mandate = _parse(data)
     issuer_key, validator_key = _trusted_pair(mandate, trusted)
-    _require_signers(envelope, mandate, issuer_key, validator_key)
+    wanted = {key_id(issuer_key): mandate.issuer, key_id(validator_key): mandate.validator}
+    validated = key_id(validator_key) in envelope.signatures
+    if allow_unvalidated and mandate.emergency is not None and not validated:
+        del wanted[key_id(validator_key)]
+    _require_signers(envelope, wanted)
     _verify_role(envelope, own=issuer_key, other=validator_key, party=mandate.issuer)
-    _verify_role(envelope, own=validator_key, other=issuer_key, party=mandate.validator)
+    if validated:
+        _verify_role(envelope, own=validator_key, other=issuer_key, party=mandate.validator)
     return VerifiedMandate(
-        mandate, hashlib.sha256(envelope.payload).digest(), hashlib.sha256(data).digest()
+        mandate,
+        hashlib.sha256(envelope.payload).digest(),
+        hashlib.sha256(data).digest(),
+        validated=validated,
     )
 
 
-def _parse(data: bytes) -> Envelope:
+def _parse(data: bytes) -> tuple[Envelope, Mandate]:
     try:
         fields = canonical.loads(data, max_bytes=MAX_BYTES, what="the mandate's envelope")
     except VerificationError as error:
@@ -138,14 +165,17 @@ def _parse(data: bytes) -> Envelope:
     # The library also takes the URL-safe base64 alphabet, stray padding bits and any order.
     if _serialise(envelope) != data:
         raise malformed("the mandate's envelope is not in its canonical form")
-    return envelope
+    mandate = parse_mandate(envelope.payload)
+    if fields["payloadType"] != PAYLOAD_TYPES[mandate.version]:
+        raise malformed("the mandate's envelope is of another version than the mandate in it")
+    return envelope, mandate
 
 
 def _require_shape(fields: dict[str, Any]) -> None:
     signatures = fields.get("signatures")
     if (
         fields.keys() != {"payload", "payloadType", "signatures"}
-        or fields["payloadType"] != PAYLOAD_TYPE
+        or fields["payloadType"] not in PAYLOAD_TYPES.values()
         or not isinstance(fields["payload"], str)
         or not isinstance(signatures, list)
         or len(signatures) > MAX_SIGNATURES
@@ -182,10 +212,7 @@ def _trusted_pair(mandate: Mandate, trusted: TrustedKeys) -> tuple[bytes, bytes]
     return issuer_key, validator_key
 
 
-def _require_signers(
-    envelope: Envelope, mandate: Mandate, issuer_key: bytes, validator_key: bytes
-) -> None:
-    wanted = {key_id(issuer_key): mandate.issuer, key_id(validator_key): mandate.validator}
+def _require_signers(envelope: Envelope, wanted: dict[str, str]) -> None:
     for identity, party in wanted.items():
         if identity not in envelope.signatures:
             raise AuthorisationError(

@@ -1,14 +1,15 @@
 """The mandate: a document that authorises exchanges.
 
 It has one form: parsed and serialised again it is the same bytes. Whether its signatures are good is
-``envelope``'s to say, whether it covers an exchange is ``check``'s.
-Source: protocols/specs/mandate.md, section 2.
+``envelope``'s to say, whether it covers an exchange is ``check``'s. Version 2 is written; version 1,
+which has fewer rules, is still read and means what it meant (protocols/specs/mandate.md, sections 2
+and 9).
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,7 +30,7 @@ from psishare.mandates.field import (
     Time,
 )
 
-MANDATE_VERSION = 1
+MANDATE_VERSION = 2
 MAX_BYTES = 64 * 1024
 
 Output = Literal["both", "count", "matches"]
@@ -39,15 +40,35 @@ ValidatorRole = Literal["judge", "court", "prosecutor", "officer"]
 RESERVED = frozenset(
     {"delayed_notification", "emergency", "input_commitment", "sealed_request", "supersedes"}
 )
-"""Fields whose rules this version does not enforce: null, or the mandate is refused."""
+"""Fields that version 1 only reserved: null there, or the mandate is refused."""
+SINCE_VERSION_2 = frozenset({"erase_by"})
+"""Fields that version 1 does not have."""
 
 
-class Mandate(BaseModel):
-    """A signed authorisation's content, version 1; every field as the specification has it."""
+class _Part(BaseModel):
+    """A part of a mandate: strict types, every field, no other."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    version: Literal[1]
+
+class Emergency(_Part):
+    """Why the issuer's signature is enough at first, and until when the validator's may be missing."""
+
+    ground: Sentence
+    validate_by: Time
+
+
+class DelayedNotification(_Part):
+    """Why, and until when, the persons concerned are not to be told."""
+
+    ground: Sentence
+    until: Time
+
+
+class Mandate(_Part):
+    """A signed authorisation's content; every field as the specification has it."""
+
+    version: Literal[1, 2]
     id: MandateId
     issuer: PartyId
     validator: PartyId
@@ -72,24 +93,36 @@ class Mandate(BaseModel):
     not_before: Time
     not_after: Time
     retention_until: Time | None
+    erase_by: Time | None = None
     court_sealing_key: SealingPublicKey | None
     input_commitment: None
     sealed_request: None
-    emergency: None
-    delayed_notification: None
-    supersedes: None
+    emergency: Emergency | None
+    delayed_notification: DelayedNotification | None
+    supersedes: MandateId | None
 
     @model_validator(mode="after")
     def _times_in_order(self) -> Self:
-        if self.not_after <= self.not_before:
-            raise ValueError("not_after is not after not_before")
-        if self.retention_until is not None and self.retention_until < self.not_after:
-            raise ValueError("retention_until is before not_after")
+        begins, ends = self.not_before, self.not_after
+        kept = self.retention_until or ends
+        _require(ends > begins, "not_after is not after not_before")
+        _require(kept >= ends, "retention_until is before not_after")
+        _require(self.erase_by is None or self.erase_by >= kept, "erase_by is too early")
+        if self.emergency is not None:
+            _require(self.emergency.validate_by > begins, "validate_by is not after not_before")
+        if self.delayed_notification is not None:
+            _require(self.delayed_notification.until > begins, "until is not after not_before")
+        return self
+
+    @model_validator(mode="after")
+    def _not_its_own_successor(self) -> Self:
+        _require(self.supersedes != self.id, "it supersedes itself")
         return self
 
     def document(self) -> bytes:
         """Return the canonical bytes, which are what is signed and digested."""
-        return canonical.dumps(self.model_dump(mode="json"))
+        fields = self.model_dump(mode="json", exclude=_absent(self.version))
+        return canonical.dumps(fields)
 
     @property
     def sha256(self) -> bytes:
@@ -105,12 +138,16 @@ def parse_mandate(data: bytes) -> Mandate:
             ``mandate_malformed``. Names fields, never their values.
     """
     try:
-        canonical.loads(data, max_bytes=MAX_BYTES, what="the mandate")
+        fields = canonical.loads(data, max_bytes=MAX_BYTES, what="the mandate")
+        _require_version(fields.get("version"))
+        _require_supported(fields)
         mandate = Mandate.model_validate_json(data)
     except VerificationError as error:
         raise malformed(error.message) from None
     except ValidationError as error:
-        raise _refusal(error) from None
+        wrong = ", ".join(wrong_fields(error))
+        raise malformed(f"fields of the mandate are missing, unknown or wrong: {wrong}") from None
+    # A field that its version does not have, or lacks, does not survive the way back.
     if mandate.document() != data:
         raise malformed("a field of the mandate is not in its canonical form")
     return mandate
@@ -127,25 +164,37 @@ def malformed(message: str) -> AuthorisationError:
 
 def wrong_fields(error: ValidationError) -> list[str]:
     """Return the names of the fields that a validation found wrong; never a value."""
-    known = Mandate.model_fields
+    parts = (Mandate, Emergency, DelayedNotification)
+    known = frozenset[str]().union(*(part.model_fields for part in parts))
     names = (str(found["loc"][0]) if found["loc"] else "validity" for found in error.errors())
     return sorted({name if name in known or name == "validity" else "(unknown)" for name in names})
 
 
-def _refusal(error: ValidationError) -> AuthorisationError:
-    fields = wrong_fields(error)
-    if "version" in fields:
-        return AuthorisationError(
+def _require(holds: bool, fault: str) -> None:  # noqa: FBT001  a condition, not an option
+    if not holds:
+        raise ValueError(fault)
+
+
+def _absent(version: int) -> set[str]:
+    """Return the fields that a version does not have."""
+    return set(SINCE_VERSION_2) if version == 1 else set()
+
+
+def _require_version(version: object) -> None:
+    if type(version) is bool or version not in {1, MANDATE_VERSION}:
+        raise AuthorisationError(
             "the mandate's version is not one that this psishare reads",
             mend="Use the same version of psishare on both sides.",
             reason="mandate_version",
         )
-    missing = {str(found["loc"][0]) for found in error.errors() if found["type"] == "missing"}
-    unsupported = RESERVED.intersection(fields) - missing
-    if unsupported:
-        return AuthorisationError(
-            f"the mandate asks for rules that are not enforced: {', '.join(sorted(unsupported))}",
-            mend="Ask the issuer for a mandate without them.",
+
+
+def _require_supported(fields: dict[str, Any]) -> None:
+    """Refuse rules in a mandate of version 1, whose readers would pass them over."""
+    named = {name for name in RESERVED if fields.get(name) is not None}
+    if fields["version"] == 1 and named:
+        raise AuthorisationError(
+            f"a mandate of version 1 names rules that it cannot: {', '.join(sorted(named))}",
+            mend="Ask the issuer for a mandate of version 2.",
             reason="mandate_field_unsupported",
         )
-    return malformed(f"fields of the mandate are missing, unknown or wrong: {', '.join(fields)}")

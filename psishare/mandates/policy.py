@@ -7,6 +7,7 @@ is a pure function of policy and request (protocols/specs/mandate.md, section 7)
 from __future__ import annotations
 
 import tomllib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,15 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from psishare.errors import AuthorisationError, ConfigError
 from psishare.mandates.check import CLOCK_TOLERANCE_S
 from psishare.mandates.field import Cap, Kind
-from psishare.mandates.mandate import Output
+from psishare.mandates.mandate import Output, ValidatorRole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from psishare.mandates.check import Request
+    from psishare.mandates.mandate import Mandate
 
 MAX_BYTES = 1024 * 1024
 MAX_CLOCK_TOLERANCE_S = 86_400
+MAX_REVOCATION_AGE_S = 366 * 86_400
 
 
 class Policy(BaseModel):
@@ -35,6 +38,10 @@ class Policy(BaseModel):
         kinds: the kinds that may be asked about, or None for all.
         outputs: the outputs that may be asked for, or None for all.
         clock_tolerance_s: by how much an authority's clock may differ.
+        emergency: whether a mandate that says so may lack its validator's signature at first.
+        revocation_max_age_s: how old an issuer's revocation list may be; None where the platform
+            does not insist on having one.
+        validator_roles: in what capacities a validator may sign, or None for all.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -45,6 +52,9 @@ class Policy(BaseModel):
     kinds: Annotated[frozenset[Kind], Field(min_length=1)] | None = None
     outputs: Annotated[frozenset[Output], Field(min_length=1)] | None = None
     clock_tolerance_s: Annotated[int, Field(ge=0, le=MAX_CLOCK_TOLERANCE_S)] = CLOCK_TOLERANCE_S
+    emergency: bool = False
+    revocation_max_age_s: Annotated[int, Field(ge=1, le=MAX_REVOCATION_AGE_S)] | None = None
+    validator_roles: Annotated[frozenset[ValidatorRole], Field(min_length=1)] | None = None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -67,6 +77,23 @@ class Policy(BaseModel):
         except ValidationError as error:
             keys = sorted({str(found["loc"][0]) for found in error.errors()})
             raise _invalid(path, f"wrong or unknown: {', '.join(keys)}") from None
+
+    @property
+    def revocation_max_age(self) -> timedelta | None:
+        """How old an issuer's revocation list may be; None where none needs to be there."""
+        seconds = self.revocation_max_age_s
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def require_validator_role(self, mandate: Mandate) -> None:
+        """Refuse a mandate whose validator signs in a capacity that does not suffice here.
+
+        Raises:
+            AuthorisationError: ``policy_validator_role``.
+        """
+        if self.validator_roles is not None and mandate.validator_role not in self.validator_roles:
+            raise _refused(
+                "policy_validator_role", f"a mandate that a {mandate.validator_role} validates"
+            )
 
     def decide(self, request: Request) -> None:
         """Allow an exchange that its mandate covers, or refuse it.

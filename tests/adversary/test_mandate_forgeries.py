@@ -13,7 +13,7 @@ from psishare.errors import AuthorisationError, ExitCode
 from psishare.keys import canonical
 from psishare.keys.signer import Ed25519Signer
 from psishare.mandates.envelope import (
-    PAYLOAD_TYPE,
+    PAYLOAD_TYPES,
     TrustedKeys,
     key_id,
     new_envelope,
@@ -33,7 +33,9 @@ def refused(data: bytes, trusted: TrustedKeys) -> str:
     return caught.value.reason
 
 
-def forge(payload: bytes, signatures: dict[str, bytes], payload_type: str = PAYLOAD_TYPE) -> bytes:
+def forge(
+    payload: bytes, signatures: dict[str, bytes], payload_type: str = PAYLOAD_TYPES[2]
+) -> bytes:
     """Return an envelope with any signatures under any key ids."""
     return canonical.dumps(
         {
@@ -47,7 +49,7 @@ def forge(payload: bytes, signatures: dict[str, bytes], payload_type: str = PAYL
     )
 
 
-def dsse(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
+def dsse(payload: bytes, payload_type: str = PAYLOAD_TYPES[2]) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (
         len(payload_type),
         payload_type.encode(),

@@ -24,8 +24,10 @@ from psishare.audit.entry import (
     ExchangeRefused,
     Heartbeat,
     LogCreated,
+    MandateImported,
     PeerAdded,
     PeerRemoved,
+    RevocationsImported,
     Ruleset,
     parse_entry,
 )
@@ -120,6 +122,14 @@ EXAMPLES: list[Entry] = [
         requests_transcript=None,
         last_signature=None,
         at_fault=None,
+    ),
+    MandateImported(mandate_id=MANDATE, mandate_sha256=DIGEST, signed_as=("issuer",)),
+    RevocationsImported(
+        peer="court.example",
+        sequence=1,
+        issued="2026-08-01T12:00:00Z",
+        revoked=0,
+        list_sha256=DIGEST,
     ),
     Heartbeat(failed_handshakes=0),
 ]

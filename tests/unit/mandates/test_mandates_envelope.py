@@ -45,7 +45,7 @@ def test_signature_is_over_the_pre_authentication_encoding_of_dsse() -> None:
     signers, mandate = Signers(), make_mandate()
     fields = json.loads(signers.sign(mandate))
     payload = mandate.document()
-    message = b"DSSEv1 40 application/vnd.psishare.mandate.v1+json %d %b" % (len(payload), payload)
+    message = b"DSSEv1 40 application/vnd.psishare.mandate.v2+json %d %b" % (len(payload), payload)
     by_key = {signature["keyid"]: signature["sig"] for signature in fields["signatures"]}
     signature = base64.b64decode(by_key[key_id(signers.issuer.public_key)])
     Ed25519PublicKey.from_public_bytes(signers.issuer.public_key).verify(signature, message)

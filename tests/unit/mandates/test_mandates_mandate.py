@@ -26,6 +26,12 @@ def fields() -> dict[str, Any]:
     return make_mandate().model_dump(mode="json")
 
 
+def of_version_1() -> dict[str, Any]:
+    document = fields() | {"version": 1}
+    del document["erase_by"]
+    return document
+
+
 def test_mandate_survives_its_round_trip() -> None:
     mandate = make_mandate(court_sealing_key=SealingKey.generate().public_key, standing=True)
     assert parse_mandate(mandate.document()) == mandate
@@ -33,7 +39,7 @@ def test_mandate_survives_its_round_trip() -> None:
 
 def test_mandate_has_exactly_the_fields_of_the_specification() -> None:
     assert set(fields()) == set(Mandate.model_fields)
-    assert len(Mandate.model_fields) == 31
+    assert len(Mandate.model_fields) == 32
 
 
 @pytest.mark.parametrize("name", sorted(Mandate.model_fields))
@@ -47,13 +53,13 @@ def test_mandate_refuses_an_unknown_field() -> None:
     assert refused(fields() | {"comment": "hello"}) == "mandate_malformed"
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_mandate_refuses_another_version(version: object) -> None:
     assert refused(fields() | {"version": version}) == "mandate_version"
 
 
 def test_mandate_refuses_true_as_its_version() -> None:
-    assert refused(fields() | {"version": True}) == "mandate_malformed"
+    assert refused(fields() | {"version": True}) == "mandate_version"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +72,22 @@ def test_mandate_refuses_true_as_its_version() -> None:
         ("input_commitment", "00" * 32),
     ],
 )
-def test_mandate_refuses_rules_that_nothing_enforces(name: str, value: object) -> None:
-    assert refused(fields() | {name: value}) == "mandate_field_unsupported"
+def test_a_mandate_of_version_1_cannot_name_rules_that_its_readers_pass_over(
+    name: str, value: object
+) -> None:
+    assert refused(of_version_1() | {name: value}) == "mandate_field_unsupported"
+
+
+def test_a_mandate_of_version_1_is_read_and_written_as_it_was() -> None:
+    document = canonical.dumps(of_version_1())
+    mandate = parse_mandate(document)
+    assert (mandate.version, mandate.erase_by) == (1, None)
+    assert mandate.document() == document
+
+
+def test_a_version_has_its_own_fields_and_no_others() -> None:
+    assert refused(of_version_1() | {"erase_by": None}) == "mandate_malformed"
+    assert refused(of_version_1() | {"version": 2}) == "mandate_malformed"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +131,14 @@ def test_mandate_refuses_rules_that_nothing_enforces(name: str, value: object) -
         ("not_before", "2026-02-30T12:00:00Z"),
         ("not_before", "0026-02-20T12:00:00Z"),
         ("not_after", 1_785_585_600),
+        ("erase_by", "2026-08-01T12:00:00Z"),
+        ("supersedes", "short"),
+        ("emergency", {}),
+        ("emergency", {"ground": "danger", "validate_by": "2026-07-01T12:00:00Z"}),
+        ("emergency", {"ground": "", "validate_by": "2026-08-02T12:00:00Z"}),
+        ("emergency", {"ground": "danger", "validate_by": "2026-08-02T12:00:00Z", "by": "me"}),
+        ("delayed_notification", {"ground": "danger", "until": "2026-07-01T12:00:00Z"}),
+        ("delayed_notification", True),
         ("court_sealing_key", "AAAA"),
         ("court_sealing_key", "not base64"),
         ("court_sealing_key", base64.b64encode(bytes([255]) * 1_216).decode()),
@@ -126,6 +154,11 @@ def test_mandate_refuses_an_end_before_its_beginning() -> None:
 
 def test_mandate_refuses_a_retention_that_ends_before_it_does() -> None:
     assert refused(fields() | {"retention_until": fields()["not_before"]}) == "mandate_malformed"
+
+
+def test_mandate_refuses_to_supersede_itself() -> None:
+    document = fields()
+    assert refused(document | {"supersedes": document["id"]}) == "mandate_malformed"
 
 
 def test_refusal_names_fields_and_never_their_values() -> None:
