@@ -220,6 +220,20 @@ def first_not_increasing(elements: pa.FixedSizeBinaryArray, previous: bytes | No
         previous: the last value of the frame before, or None for the first frame.
     """
 
+def distinct_rows(values: pa.Array) -> tuple[pa.UInt32Array, pa.UInt32Array]:
+    """Find the distinct values of a column.
+
+    Args:
+        values: ``binary`` or ``large_binary``, shape ``(n,)``, no nulls.
+
+    Returns:
+        The first row of each distinct value, increasing; and for each row the index of its value among
+        them, shape ``(n,)``.
+
+    Raises:
+        InputError: there are 2^32 rows or more.
+    """
+
 def contains(
     haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
 ) -> pa.BooleanArray:

@@ -6,19 +6,26 @@ answer is joined back here, so that every matching row of the input comes back i
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from psishare import _native
 from psishare.errors import InputError
 from psishare.exchange.offer import Ruleset
 from psishare.identifiers import canonicalise, ruleset_digest, ruleset_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from psishare.identifiers import Canonical
     from psishare.tables.table import Table
 
 Progress = Callable[[int], None]
@@ -70,14 +77,14 @@ class PreparedList:
 
     Attributes:
         distinct: the distinct canonical identifiers, ``large_binary``, in first-occurrence order.
-        rows: for each row of the input the index into ``distinct``, ``int32``; null where the row
+        rows: for each row of the input the index into ``distinct``, ``uint32``; null where the row
             was rejected.
         rejected: rows rejected, by reason code.
         first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
     """
 
     distinct: pa.Array
-    rows: pa.ChunkedArray
+    rows: pa.UInt32Array
     rejected: dict[str, int]
     first_rejects: tuple[tuple[int, str], ...]
 
@@ -100,7 +107,7 @@ class PreparedList:
         Returns:
             ``bool``, shape ``(n_rows,)``, no nulls.
         """
-        return pc.is_in(self.rows, value_set=matched.cast(pa.int32()))
+        return pa.chunked_array([pc.is_in(self.rows, value_set=matched.cast(pa.uint32()))])
 
 
 def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
@@ -115,24 +122,52 @@ def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
         InputError: the column is missing or not text, the kind is unknown, or the file is damaged.
     """
     values: list[pa.Array] = []
+    accepted: list[pa.BooleanArray] = []
     rejected: Counter[str] = Counter()
     first: list[tuple[int, str]] = []
     n_rows = 0
     table.require_text(key.column)
-    for batch in table.batches(columns=[key.column]):
-        canonical = canonicalise(
-            batch.column(0), key.kind, namespace=key.namespace, region=key.region
-        )
-        values.append(canonical.values.cast(_VALUES))
+    for canonical in _canonicalised(table, key):
+        n_batch = len(canonical.values)
+        accepted.append(pc.is_valid(canonical.values))
+        values.append(canonical.values.drop_null())
         for counted in canonical.rejects.reasons.value_counts():
             rejected[counted["values"].as_py()] += counted["counts"].as_py()
         if wanted := FIRST_REJECTS - len(first):
             rows = canonical.rejects.rows.slice(0, wanted).to_pylist()
             reasons = canonical.rejects.reasons.slice(0, wanted).to_pylist()
             first.extend((n_rows + row, reason) for row, reason in zip(rows, reasons, strict=True))
-        n_rows += batch.num_rows
-        progress(batch.num_rows)
-    encoded = pa.chunked_array(values, _VALUES).dictionary_encode()
-    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
-    dictionary = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], _VALUES)
-    return PreparedList(dictionary, indices, dict(rejected), tuple(first))
+        n_rows += n_batch
+        progress(n_batch)
+    distinct, indices = _distinct(values)
+    if rejected:
+        mask = pa.concat_arrays(accepted)
+        indices = pc.replace_with_mask(pa.nulls(n_rows, pa.uint32()), mask, indices)
+    return PreparedList(distinct, indices, dict(rejected), tuple(first))
+
+
+def _canonicalised(table: Table, key: KeyColumn) -> Iterator[Canonical]:
+    """Yield the canonical column batch by batch, on all cores while the next batches are read."""
+    coming: deque[Future[Canonical]] = deque()
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as threads:
+        for batch in table.batches(columns=[key.column]):
+            column = batch.column(0)
+            coming.append(
+                threads.submit(
+                    canonicalise, column, key.kind, namespace=key.namespace, region=key.region
+                )
+            )
+            if len(coming) > cores:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def _distinct(values: list[pa.Array]) -> tuple[pa.Array, pa.UInt32Array]:
+    """Return the distinct values, and for each value its index among them; empties ``values``."""
+    joined = pa.concat_arrays(values) if values else pa.array([], _VALUES)
+    values.clear()
+    first_rows, indices = _native.distinct_rows(joined)
+    all_distinct = len(first_rows) == len(joined)
+    return (joined if all_distinct else joined.take(first_rows)), indices

@@ -111,7 +111,7 @@ def _of_column(text: pa.Array, rule: Kind, region: str | None) -> _Outcome:
 
 def _of_distinct(values: pa.Array, rule: Kind, region: str | None) -> _Outcome:
     """Canonicalise distinct, trimmed values without nulls; the library sees what RE2 cannot settle."""
-    respelled = rule.respelled(values)
+    respelled = rule.respelled(values, region)
     settled = pc.and_(_within(values, MAX_INPUT_BYTES), _is_canonical(respelled, rule))
     open_ = pc.invert(settled)
     asked = values.filter(open_)

@@ -33,7 +33,7 @@ class Ethereum(Kind):
         """Take ``0x`` and forty lower-case hexadecimal digits."""
         return pc.match_substring_regex(values, _FORM)
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Write what has one case only in lower case."""
         plain = pc.match_substring_regex(values, _WITHOUT_MIXED_CASE)
         return pc.if_else(plain, pc.ascii_lower(values), values)

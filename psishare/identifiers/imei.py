@@ -35,7 +35,7 @@ class Imei(Kind):
         device = pc.match_substring_regex(values, _DEVICE)
         return pc.and_(device, pc.not_equal(values, _NOTHING))
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Drop spaces and hyphens."""
         return ungrouped_column(values)
 

@@ -27,7 +27,7 @@ class Imsi(Kind):
         """Take fourteen or fifteen digits of a country that ``stdnum`` knows."""
         return pc.match_substring_regex(values, _of_countries())
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Drop spaces and hyphens."""
         return ungrouped_column(values)
 

@@ -47,11 +47,12 @@ class Kind(ABC):
             return the value itself.
         """
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Return the values in a spelling that ``is_canonical`` is likelier to take.
 
         Args:
             values: ``large_string``, shape ``(n,)``; nulls allowed.
+            region: the default region, or None.
 
         Returns:
             ``large_string``, shape ``(n,)``. Where ``is_canonical`` takes the new spelling, it is

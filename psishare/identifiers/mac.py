@@ -38,7 +38,7 @@ class Mac(Kind):
             form = pc.and_(form, pc.not_equal(values, nothing))
         return form
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Write hyphens as colons, in lower case, where there is one or the other."""
         lower = pc.ascii_lower(values)
         hyphens = pc.invert(pc.match_substring(values, ":"))

@@ -12,7 +12,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResu
 
 from psishare.errors import InputError
 from psishare.identifiers.kind import Kind
-from psishare.identifiers.phone_plan import is_e164
+from psishare.identifiers.phone_plan import is_e164, with_calling_code
 from psishare.identifiers.reject import Reason, Unacceptable
 from psishare.identifiers.white_space import WHITE_SPACE
 
@@ -31,8 +31,9 @@ _LENGTH_FAULTS = frozenset(
         NumberParseException.TOO_LONG,
     }
 )
-# Of these the parser takes digits only, wherever they stand behind the plus.
-_PUNCTUATED = r"\A\+[0-9 ().-]*\z"
+_LONGEST_PARSED = 250
+# Of these the parser takes digits only, wherever they stand behind the plus or the first digit.
+_PUNCTUATED = r"\A\(?[+0-9][0-9 ().-]*\z"
 _DROPPED = r"[ ().-]"
 
 
@@ -51,10 +52,12 @@ class Phone(Kind):
         """Take E.164 of a possible length from which the parser removes no national prefix."""
         return is_e164(values)
 
-    def respelled(self, values: pa.Array) -> pa.Array:
-        """Drop spaces, dots, hyphens and parentheses behind a plus, as the parser does."""
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:
+        """Drop spaces, dots, hyphens and parentheses, and write the calling code, as the parser does."""
+        parsed = pc.less_equal(pc.binary_length(values), _LONGEST_PARSED)
+        punctuated = pc.and_(parsed, pc.match_substring_regex(values, _PUNCTUATED))
         bare = pc.replace_substring_regex(values, _DROPPED, "")
-        return pc.if_else(pc.match_substring_regex(values, _PUNCTUATED), bare, values)
+        return pc.if_else(punctuated, with_calling_code(bare, region), values)
 
     def canonical(self, value: str, region: str | None) -> str:
         """Return the number as ``phonenumbers`` parses it, in E.164."""

@@ -31,7 +31,7 @@ class Sha256(Kind):
         """Take sixty-four lower-case hexadecimal digits."""
         return pc.match_substring_regex(values, _FORM)
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Write capitals small."""
         return pc.ascii_lower(values)
 

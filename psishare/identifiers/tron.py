@@ -34,7 +34,7 @@ class Tron(Kind):
         """Take ``41`` and forty lower-case hexadecimal digits."""
         return pc.match_substring_regex(values, _FORM)
 
-    def respelled(self, values: pa.Array) -> pa.Array:
+    def respelled(self, values: pa.Array, region: str | None) -> pa.Array:  # noqa: ARG002
         """Write capitals small; a Base58 address does not become a hexadecimal one by that."""
         return pc.ascii_lower(values)
 

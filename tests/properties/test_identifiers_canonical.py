@@ -38,6 +38,13 @@ PUNCTUATED = st.builds(
     st.sampled_from(CODES),
     st.text(string.digits * 3 + " -.()", min_size=1, max_size=24),
 )
+# As people of one region dial: with its exit code, its prefix, or neither; the code without its plus.
+DIALLED = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "(", "00", "011", "810", "0", "1", "8", "06"]),
+    st.sampled_from(["", *map(str, CODES)]),
+    st.text(string.digits * 3 + " -.()", min_size=1, max_size=24),
+)
 V4 = st.integers(0, 2**32 - 1).map(lambda n: str(ipaddress.IPv4Address(n)))
 DOTTED = st.lists(
     st.one_of(st.integers(0, 300).map(str), st.from_regex(r"\A0[0-9]{1,2}\Z")),
@@ -97,7 +104,7 @@ def near_vectors(name: str) -> st.SearchStrategy[str]:
 
 
 NEAR = {name: near_vectors(name) for name in KINDS} | {
-    "phone": NUMBERS | PUNCTUATED,
+    "phone": NUMBERS | PUNCTUATED | DIALLED,
     "email": ADDRESSES,
     "ipv4": V4 | DOTTED,
     "ipv6": V6 | GROUPS | V4.map("::ffff:{}".format),
@@ -121,14 +128,15 @@ def test_what_buffers_settle_is_what_the_library_says(name: str, data: st.DataOb
     kind = KINDS[name]
     values = data.draw(st.lists(NEAR[name] | ANY, min_size=1, max_size=60))
     column = pa.array(values, TEXT)
-    respelled = kind.respelled(column)
+    region = data.draw(st.none() | st.sampled_from(REGIONS)) if kind.takes_region else None
+    respelled = kind.respelled(column, region)
     for value, taken in zip(values, kind.is_canonical(column).to_pylist(), strict=True):
         if taken:
-            assert by_library(kind, value) == value
+            assert by_library(kind, value, region) == value
     taken_again = kind.is_canonical(respelled).to_pylist()
     for value, new, taken in zip(values, respelled.to_pylist(), taken_again, strict=True):
         if taken and value.strip():
-            assert by_library(kind, value.strip()) == new
+            assert by_library(kind, value.strip(), region) == new
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray, UInt8Array,
-    UInt64Array,
+    UInt32Array, UInt64Array,
 };
 use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
@@ -197,6 +197,11 @@ pub(crate) fn elements(py: Python<'_>, elements: Vec<Encoding>) -> PyResult<Boun
 /// Hand out row numbers as `uint64`.
 pub(crate) fn indices(py: Python<'_>, indices: Vec<u64>) -> PyResult<Bound<'_, PyAny>> {
     UInt64Array::from(indices).into_data().to_pyarrow(py)
+}
+
+/// Hand out row numbers as `uint32`.
+pub(crate) fn short_indices(py: Python<'_>, indices: Vec<u32>) -> PyResult<Bound<'_, PyAny>> {
+    UInt32Array::from(indices).into_data().to_pyarrow(py)
 }
 
 /// Hand out answers as `bool`.

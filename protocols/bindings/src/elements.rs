@@ -1,6 +1,6 @@
 //! What protocols need around the group: order, membership, the Merkle tree hash.
 
-use psishare_psi::{ecdh, membership, merkle, sorted};
+use psishare_psi::{distinct, ecdh, membership, merkle, sorted};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -80,6 +80,16 @@ pub(crate) fn lookup<'py>(
     let (column, needles) = (column.rows(py)?, needles.rows(py)?);
     let found = cores::run(py, || Ok(sorted::lookup(column, needles)))?;
     column::booleans(py, found)
+}
+
+#[pyfunction]
+pub(crate) fn distinct_rows<'py>(
+    values: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = values.py();
+    let values = Values::import(values)?;
+    let found = cores::run(py, || distinct::distinct(&values))?;
+    Ok((column::short_indices(py, found.first_rows)?, column::short_indices(py, found.indices)?))
 }
 
 #[pyfunction]

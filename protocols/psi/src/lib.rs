@@ -2,7 +2,8 @@
 //!
 //! [`oprf`] and [`voprf`] are RFC 9497's modes 0x00 and 0x01 for the suite ristretto255-SHA512;
 //! [`ecdh`] is psishare's symmetric protocol on the same group; [`seed`] derives what one exchange
-//! keeps secret; [`shard`] is what an encoded set consists of; [`merkle`], [`sorted`] and [`membership`] are what the protocols need around them.
+//! keeps secret; [`shard`] is what an encoded set consists of; [`merkle`],
+//! [`sorted`], [`distinct`] and [`membership`] are what the protocols need around them.
 //! `protocols/specs/oprf.md` and `ecdh.md` say what every byte means.
 //!
 //! Everything works on batches and on all cores (rayon's current pool). Nothing here knows Python,
@@ -16,6 +17,7 @@
 pub mod backend;
 mod blinds;
 mod chunks;
+pub mod distinct;
 mod dleq;
 pub mod ecdh;
 mod error;

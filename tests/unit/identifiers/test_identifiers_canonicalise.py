@@ -41,6 +41,13 @@ def test_every_text_type_is_read(type_: pa.DataType) -> None:
     assert canonical.rejects.reasons.to_pylist() == [Reason.MISSING, Reason.MALFORMED]
 
 
+def test_a_phone_number_longer_than_the_parser_reads_is_rejected_however_it_is_spelt() -> None:
+    column = pa.array(["+49 151" + " " * n + "12345678" for n in (235, 236)])
+    canonical = canonicalise(column, "phone")
+    assert canonical.values.to_pylist() == [b"phone\x00\x00+4915112345678", None]
+    assert canonical.rejects.rows.to_pylist() == [1]
+
+
 @pytest.mark.parametrize("column", [pa.array([], pa.string()), pa.chunked_array([], pa.string())])
 @pytest.mark.parametrize("name", list(KINDS))
 def test_empty_column_has_no_identifiers(name: str, column: pa.Array) -> None:
