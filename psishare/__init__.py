@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
     from psishare.client import Party as Party
+    from psishare.client import Passphrase as Passphrase
     from psishare.client import Server as Server
     from psishare.client import Session as Session
     from psishare.client import Summary as Summary
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
     from psishare.client import revoke_mandates as revoke_mandates
+    from psishare.client import set_passphrase as set_passphrase
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
 
@@ -44,6 +46,7 @@ __all__ = [
     "ListSource",
     "Match",
     "Party",
+    "Passphrase",
     "Server",
     "Session",
     "Summary",
@@ -59,6 +62,7 @@ __all__ = [
     "open_table",
     "pin_peer",
     "revoke_mandates",
+    "set_passphrase",
     "unpin_peer",
     "verify_mandate",
 ]

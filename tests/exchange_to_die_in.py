@@ -51,7 +51,7 @@ def main() -> None:
     mandate = (folder / "mandate").read_bytes()
     if protocol is Protocol.OPRF:
         home = stage.homes[PLATFORM]
-        store = DatasetStore(home.datasets_path, public_key=home.card.log_key)
+        store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
         platform = stage.responder(EncodedOffering(store.open(NAME)))
         ask = stage.ask(OURS, mandate=mandate)
     else:

@@ -99,6 +99,9 @@ class Session:
         """Run a command that must succeed, and return what it prints on either stream."""
         if command.text == "kill %1":
             return self._stop()
+        if command.text.startswith("export "):
+            self.environment = {**self.environment, **self._exported(command.text)}
+            return ""
         if command.text.endswith("&"):
             return self._start(command.text.removesuffix("&"))
         if QUESTION in command.shown:
@@ -116,6 +119,20 @@ class Session:
         )
         assert done.returncode == 0, f"{command.text}\n{done.stdout}"
         return done.stdout
+
+    def _exported(self, text: str) -> dict[str, str]:
+        """Return the one variable that a command exports, as a shell would."""
+        name = text.removeprefix("export ").partition("=")[0]
+        done = subprocess.run(
+            ["bash", "-c", f'{text}; printf %s "${name}"'],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        return {name: done.stdout}
 
     def _start(self, text: str) -> str:
         process = subprocess.Popen(

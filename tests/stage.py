@@ -143,7 +143,7 @@ class Stage:
     ) -> EncodedOffering:
         """Evaluate and publish a dataset."""
         home, log = self.homes[PLATFORM], self.platform.log
-        store = DatasetStore(home.datasets_path, public_key=home.card.log_key)
+        store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
         parameters = Parameters(
             platform=PLATFORM,
             ruleset=ManifestRuleset(version=RULESET.version, digest=RULESET.digest),

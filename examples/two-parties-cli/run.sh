@@ -25,6 +25,9 @@ else
 fi
 
 echo "1  Four parties: each makes its keys, its card and, where it exchanges, its log."
+# The keys are encrypted. A person would be asked for the passphrase; a script names a file that holds it.
+(umask 077; head -c 24 /dev/urandom | base64 > passphrase)
+export PSISHARE_PASSPHRASE_FILE=$PWD/passphrase
 psishare party init --home tele --id tele.example --role platform --name "Tele"
 psishare party init --home police --id police.example --role authority --name "Police" >/dev/null
 psishare party init --home prosecutor --id prosecutor.example --role issuer --name "Prosecutor" >/dev/null

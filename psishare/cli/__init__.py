@@ -19,6 +19,7 @@ import typer
 from psishare.cli.console import print_error, print_fault, tell
 from psishare.cli.root import command
 from psishare.errors import ExitCode, InternalError, PsishareError
+from psishare.keys.core_dump import deny_core_dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,17 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # Asked to end, a command ends as it does when interrupted: nothing half done is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_run_privately(sys.argv[1:]))
+
+
+def _run_privately(arguments: Sequence[str]) -> int:
+    """Run a command once no dump of this process can give its secrets away."""
+    try:
+        deny_core_dumps()
+    except PsishareError as error:
+        print_error(error, as_json="--json" in arguments)
+        return error.exit_code
+    return run(arguments)
 
 
 def run(arguments: Sequence[str]) -> int:

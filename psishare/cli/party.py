@@ -13,6 +13,7 @@ from psishare.cli.console import number, print_json, say, say_fields
 from psishare.cli.file import write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
+from psishare.cli.passphrase import choose_passphrase
 from psishare.parties import home as parties
 from psishare.parties.field import write_time
 
@@ -40,10 +41,27 @@ def init(
     ],
     role: Annotated[Role, typer.Option(help="What the party does.")],
     name: Annotated[str, typer.Option(metavar="TEXT", help="The party's name, for people.")],
+    no_passphrase: Annotated[
+        bool,
+        typer.Option(
+            "--no-passphrase",
+            help="Leave the keys unencrypted, with permissions as their only guard.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a home folder with fresh keys, a card and, where the role keeps one, an audit log."""
-    made = psishare.init_party(home, party_id=party_id, role=role, display_name=name)
+    """Make a home folder with fresh keys, a card and, where the role keeps one, an audit log.
+
+    The keys are encrypted under a passphrase that you are asked for, or that a file or the service's
+    credential holds.
+    """
+    made = psishare.init_party(
+        home,
+        party_id=party_id,
+        role=role,
+        display_name=name,
+        passphrase=None if no_passphrase else choose_passphrase(home),
+    )
     if as_json:
         print_json(_document(made))
         return
@@ -51,6 +69,41 @@ def init(
     say()
     say("Next: give your card to the parties you work with (psishare party export),")
     say("and read the fingerprint to each other.")
+
+
+@app.command(
+    epilog=example(
+        "psishare party passphrase --home tele",
+        "psishare party passphrase --home tele --new-passphrase-file tele.pass",
+    )
+)
+def passphrase(
+    *,
+    home: Home,
+    new: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-passphrase-file",
+            metavar="FILE",
+            help="Holds the new passphrase. Asked if absent.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Give the home another passphrase, or its first one.
+
+    The first one encrypts every key that lies in the clear. Interrupted, the same again does the rest.
+    """
+    opened = parties.Home.open(home)
+    opened.unlock()
+    encrypted = psishare.set_passphrase(opened, choose_passphrase(home, new))
+    if as_json:
+        print_json({"id": opened.id, "encrypted": encrypted})
+        return
+    say(f"The keys of {opened.id} open with the new passphrase, and with no other.")
+    if encrypted:
+        say(f"{encrypted} key files that lay in the clear are encrypted now; copies of them")
+        say("that a backup holds are not.")
 
 
 @app.command(epilog=example("psishare party show --home tele"))
@@ -114,6 +167,7 @@ def _document(home: parties.Home) -> dict[str, Any]:
         "fingerprint": card.fingerprint(),
         "serial": card.serial,
         "created": card.created,
+        "encrypted": home.vault.is_locked,
         "log_size": _log_size(home),
         "certificates": [
             {"not_before": write_time(start), "not_after": write_time(end), "sha256": digest.hex()}
@@ -134,6 +188,7 @@ def _say(home: parties.Home) -> None:
             "name": card.display_name,
             "home": str(home.path),
             "card": f"serial {card.serial}, {card.created}",
+            "keys": "encrypted" if home.vault.is_locked else "in the clear: see `party passphrase`",
             "log": "none, as for every party of this role"
             if size is None
             else f"{number(size)} entries",

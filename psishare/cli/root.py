@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 import psishare
 from psishare.cli.group import example
+from psishare.cli.passphrase import ask_for_passphrases
 
 COMMANDS = (
     "party",
@@ -36,7 +37,7 @@ class Commands(TyperGroup):
             return None
         member = typer.main.get_command(import_module(f"psishare.cli.{cmd_name}").app)
         member.name = cmd_name
-        return member
+        return ask_for_passphrases(member)
 
 
 app = typer.Typer(

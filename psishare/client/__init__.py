@@ -13,7 +13,7 @@ Promises: no result without a doubly signed receipt in this party's log.
 from __future__ import annotations
 
 from psishare.client.checked_list import check_list
-from psishare.client.enrolment import init_party, pin_peer, unpin_peer
+from psishare.client.enrolment import init_party, pin_peer, set_passphrase, unpin_peer
 from psishare.client.kind_description import KindDescription, describe_kind, kind_names
 from psishare.client.mandate import (
     DraftedMandate,
@@ -32,6 +32,7 @@ from psishare.client.session import Session
 from psishare.exchange.list_quality import ListQuality
 from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Revoked
+from psishare.keys.passphrase import Passphrase
 from psishare.tables import Table, open_table
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "ListSource",
     "Match",
     "Party",
+    "Passphrase",
     "Revoked",
     "Server",
     "Session",
@@ -58,6 +60,7 @@ __all__ = [
     "open_table",
     "pin_peer",
     "revoke_mandates",
+    "set_passphrase",
     "unpin_peer",
     "verify_mandate",
 ]

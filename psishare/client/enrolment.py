@@ -11,24 +11,68 @@ from psishare.parties.home import Home
 from psishare.parties.peers import Peer, Peers, Trust
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from psishare.keys.passphrase import Passphrase
+    from psishare.keys.signer import Algorithm
+    from psishare.parties.party_keys import SignerChoice
 
 from psishare.client.opened_home import LOGGING_ROLES, log_signers, open_log
 
 TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
 
 
-def init_party(path: Path, *, party_id: str, role: str, display_name: str) -> Home:
+def init_party(
+    path: Path,
+    *,
+    party_id: str,
+    role: str,
+    display_name: str,
+    passphrase: Passphrase | None = None,
+    signers: Mapping[Algorithm, SignerChoice] | None = None,
+) -> Home:
     """Make a party's home folder, and its log where its role keeps one.
 
+    Args:
+        path: where.
+        party_id: its id.
+        role: what it does.
+        display_name: its name, for people.
+        passphrase: encrypts its keys; where None they lie in the clear.
+        signers: log keys that are in a token or a service, by algorithm.
+
     Raises:
-        ConfigError: the folder exists already, or the id or name is not valid.
+        ConfigError: the folder exists already, the id or name is not valid, or a signer fails.
     """
-    home = Home.init(path, id=party_id, role=role, display_name=display_name)
+    home = Home.init(
+        path,
+        id=party_id,
+        role=role,
+        display_name=display_name,
+        passphrase=passphrase,
+        signers=signers,
+    )
     if role in LOGGING_ROLES:
         Log.create(home.log_path, **log_signers(home)).append(_log_created(home))
     return home
+
+
+def set_passphrase(home: Home, passphrase: Passphrase) -> int:
+    """Let a passphrase open a home from now on, and encrypt what lies in the clear.
+
+    Where the home has a lock, the passphrase that it has now is asked for first.
+
+    Returns:
+        How many key files were in the clear and are encrypted now.
+
+    Raises:
+        ConfigError: ``passphrase_missing``, ``passphrase_wrong``; or a file cannot be written: then the
+            same again does the rest.
+    """
+    if home.vault.is_locked:
+        home.vault.change_passphrase(passphrase)
+    return home.vault.protect(passphrase, home.key_files())
 
 
 def pin_peer(

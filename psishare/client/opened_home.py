@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psishare.audit.log import Log
 from psishare.errors import ConfigError
 from psishare.keys.note_key import NoteSigner, SignatureType
+from psishare.keys.signer import DeferredSigner
 from psishare.transport.certificate import TlsIdentity
 
 if TYPE_CHECKING:
@@ -56,9 +57,15 @@ def require_role(home: Home, role: str) -> None:
 
 
 def log_signers(home: Home) -> dict[str, Any]:
-    """Return origin and both signers of a party's log, as ``Log`` takes them."""
+    """Return origin and both signers of a party's log, as ``Log`` takes them.
+
+    No secret is read before something is signed: who only reads a log needs no passphrase.
+    """
+    ed25519, ml_dsa_44 = home.card.verifiers()
+    signer = DeferredSigner("ed25519", ed25519.public_key, home.log_signer)
+    pq_signer = DeferredSigner("ml-dsa-44", ml_dsa_44.public_key, home.pq_signer)
     return {
         "origin": home.id,
-        "signer": NoteSigner(home.id, SignatureType.ED25519, home.log_signer()),
-        "pq_signer": NoteSigner(home.id, SignatureType.ML_DSA_44, home.pq_signer()),
+        "signer": NoteSigner(home.id, SignatureType.ED25519, signer),
+        "pq_signer": NoteSigner(home.id, SignatureType.ML_DSA_44, pq_signer),
     }

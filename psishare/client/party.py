@@ -18,6 +18,7 @@ from psishare.exchange.platform import IDLE_TIMEOUT_S
 from psishare.exchange.prepared_list import KeyColumn, prepare
 from psishare.exchange.publication import Publication, Revoked
 from psishare.exchange.register import Register, Row
+from psishare.keys.passphrase import given
 from psishare.parties.home import Home
 from psishare.parties.peers import Peers
 from psishare.parties.tls import tls_name
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from psishare.audit.entry import Entry
     from psishare.datasets.manifest import SignedManifest
     from psishare.exchange.authority import Progress
+    from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
 
 
@@ -59,14 +61,20 @@ class Party:
         self.journal = Journal(self.log)
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str, *, passphrase: Passphrase | None = None) -> Self:
         """Open a home folder of a platform or an authority.
+
+        Args:
+            path: the folder.
+            passphrase: of its keys; where None, it is looked for when the first key is needed: in the
+                file that ``PSISHARE_PASSPHRASE_FILE`` names, then in the service's credential.
 
         Raises:
             ConfigError: there is none, others can read it, or its role keeps no log.
             AuditError: the log does not recover.
         """
-        home = Home.open(Path(path))
+        source = None if passphrase is None else given(passphrase)
+        home = Home.open(Path(path), passphrase=source)
         if home.card.role not in LOGGING_ROLES:
             raise ConfigError(
                 f"{home.id} is of role {home.card.role}, which takes no part in exchanges",
@@ -106,10 +114,11 @@ class Party:
             timeout_s: seconds for the connection and for each call.
 
         Raises:
-            ConfigError: it is not pinned, or this is no authority's home.
+            ConfigError: it is not pinned, this is no authority's home, or it does not open.
         """
         require_role(self.home, "authority")
         peer = self.peers.get(platform)
+        self.home.unlock()
 
         def dial() -> Channel:
             return GrpcChannel.connect(
@@ -338,9 +347,10 @@ class Party:
             logged: called with every new entry of the log, soon after it is there.
 
         Raises:
-            ConfigError: nothing is to be served, or the address is not usable.
+            ConfigError: nothing is to be served, the address is not usable, or the home does not open.
         """
         require_role(self.home, "platform")
+        self.home.unlock()
         report = progress or quiet
         sources = [ListSource(input_table(each.data), each.key, each.name) for each in lists]
         prepared = [prepare(source.data, source.key, rows_read(report)) for source in sources]
@@ -364,12 +374,13 @@ class Party:
         )
 
     def _store(self) -> DatasetStore:
-        return DatasetStore(self.home.datasets_path, public_key=self.home.card.log_key)
+        home = self.home
+        return DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
 
     def _encoded(self, dataset: Path | str) -> EncodedOffering:
         folder = Path(dataset)
         if folder.is_dir():
-            return EncodedOffering(open_dataset(folder, self.home.card.log_key))
+            return EncodedOffering(open_dataset(folder, self.home.card.log_key, self.home.vault))
         return EncodedOffering(self._store().open(str(dataset)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,12 +10,13 @@ from psishare import _native
 from psishare.datasets.encoded_set import EncodedSet, verify_shard
 from psishare.datasets.manifest import LABEL, Manifest, SignedManifest, parse_manifest
 from psishare.errors import ConfigError
-from psishare.keys.durable_file import sync_folder, write_durably
-from psishare.keys.key_file import read_key_file
+from psishare.keys.durable_file import overwrite, sync_folder, write_durably
 from psishare.keys.statement import verify_statement
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from psishare.keys.vault import Vault
 
 KEY_ALGORITHM = "oprf-ristretto255-sha512"
 KEY_FILE = "key.json"
@@ -34,11 +34,13 @@ class Dataset:
         folder: where the epoch lies.
         signed: its newest manifest.
         entry: the index of that manifest's entry in the platform's log.
+        vault: reads the epoch's key.
     """
 
     folder: Path
     signed: SignedManifest
     entry: int
+    vault: Vault
 
     @property
     def manifest(self) -> Manifest:
@@ -49,9 +51,10 @@ class Dataset:
         """Read the epoch's secret key.
 
         Raises:
-            ConfigError: the file is missing, damaged, or others can read it.
+            ConfigError: the file is missing, damaged, or others can read it, or the home does not
+                open.
         """
-        secret = read_key_file(self.folder / KEY_FILE, algorithm=KEY_ALGORITHM)
+        secret = self.vault.read(self.folder / KEY_FILE, algorithm=KEY_ALGORITHM)
         key = _native.OprfKey.from_secret_bytes(secret)
         if key.public_key.hex() != self.manifest.public_key:
             raise ConfigError(
@@ -129,9 +132,7 @@ class Dataset:
         path = self.folder / KEY_FILE
         try:
             with path.open("r+b") as file:
-                file.write(bytes(path.stat().st_size))
-                file.flush()
-                os.fsync(file.fileno())
+                overwrite(file)
             path.unlink()
             sync_folder(self.folder)
         except FileNotFoundError:
@@ -165,8 +166,13 @@ class Dataset:
         write_durably(self.folder / REVOKED_FILE, b"", error=ConfigError)
 
 
-def open_dataset(folder: Path, public_key: bytes) -> Dataset:
+def open_dataset(folder: Path, public_key: bytes, vault: Vault) -> Dataset:
     """Open one epoch's folder, as ``serve --dataset DIR`` names it.
+
+    Args:
+        folder: the epoch's.
+        public_key: the platform's Ed25519 key; the manifest must be signed by it.
+        vault: of the home that holds the epoch's key.
 
     Raises:
         ConfigError: it is not a dataset's folder.
@@ -185,7 +191,7 @@ def open_dataset(folder: Path, public_key: bytes) -> Dataset:
         ) from error
     manifest = parse_manifest(document)
     verify_statement(public_key, LABEL, document, signature, party=manifest.platform)
-    return Dataset(folder, SignedManifest(manifest, document, signature), entry)
+    return Dataset(folder, SignedManifest(manifest, document, signature), entry, vault)
 
 
 def _newest_manifest(folder: Path) -> Path:

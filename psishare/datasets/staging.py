@@ -14,11 +14,12 @@ from psishare.datasets.encode import DatasetName, new_key
 from psishare.errors import ConfigError, InputError
 from psishare.keys import canonical
 from psishare.keys.durable_file import sync_folder, write_durably
-from psishare.keys.key_file import read_key_file, write_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from psishare.keys.vault import Vault
 
 _FOLDER = ".encoding"
 _PLAN_FILE = "plan.json"
@@ -38,7 +39,9 @@ class Staging:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, home: Path, name: DatasetName, plan: dict[str, Any]) -> Iterator[Self]:
+    def open(
+        cls, home: Path, name: DatasetName, plan: dict[str, Any], vault: Vault
+    ) -> Iterator[Self]:
         """Take up the encoding that was interrupted, if it had the same plan; or begin anew.
 
         What is left when the ``with`` block fails stays for the next try, unless the plan's source is
@@ -48,6 +51,7 @@ class Staging:
             home: the dataset's folder, locked.
             name: what the key is bound to.
             plan: what has to be the same for runs to be used again.
+            vault: writes and reads the key's file.
 
         Raises:
             ConfigError: the key's file cannot be written or read.
@@ -58,10 +62,10 @@ class Staging:
         if plan["source"] is None or not _is_planned(folder, document):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
-            _write_key(folder, name)
+            _write_key(folder, name, vault)
             # The plan comes last: where it is, the key is durable, and runs may be made with it.
             write_durably(folder / _PLAN_FILE, document, error=ConfigError)
-        secret = read_key_file(folder / KEY_FILE, algorithm=KEY_ALGORITHM)
+        secret = vault.read(folder / KEY_FILE, algorithm=KEY_ALGORITHM)
         try:
             yield cls(folder, _native.OprfKey.from_secret_bytes(secret))
         finally:
@@ -95,6 +99,6 @@ def _is_planned(folder: Path, document: bytes) -> bool:
         return False
 
 
-def _write_key(folder: Path, name: DatasetName) -> None:
+def _write_key(folder: Path, name: DatasetName, vault: Vault) -> None:
     secret = new_key(name).secret_bytes()
-    write_key_file(folder / KEY_FILE, algorithm=KEY_ALGORITHM, secret=secret)
+    vault.write(folder / KEY_FILE, algorithm=KEY_ALGORITHM, secret=secret)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from psishare.datasets.update import Changes
     from psishare.keys.signer import Signer
+    from psishare.keys.vault import Vault
 
 __all__ = ["DatasetStore", "NewManifest", "Parameters", "open_dataset", "require_name"]
 
@@ -85,11 +86,13 @@ class DatasetStore:
     Args:
         path: the folder ``datasets`` of the home.
         public_key: the platform's Ed25519 key; every manifest must be signed by it.
+        vault: of that home; reads and writes the epochs' keys.
     """
 
-    def __init__(self, path: Path, *, public_key: bytes) -> None:
+    def __init__(self, path: Path, *, public_key: bytes, vault: Vault) -> None:
         self._path = path
         self._public_key = public_key
+        self._vault = vault
 
     def names(self) -> list[str]:
         """Return the names of the datasets that have an epoch, sorted."""
@@ -110,7 +113,7 @@ class DatasetStore:
                 mend="See `psishare dataset show`, or make it with `psishare dataset encode`.",
                 reason="dataset_unknown",
             )
-        return open_dataset(self._path / name / f"epoch-{epochs[-1]}", self._public_key)
+        return self._open(name, epochs[-1])
 
     def epochs(self, name: str) -> list[Dataset]:
         """Open every epoch of a dataset, the oldest first.
@@ -119,10 +122,7 @@ class DatasetStore:
             ConfigError: an epoch is damaged.
             VerificationError: a manifest is not signed by this platform.
         """
-        return [
-            open_dataset(self._path / name / f"epoch-{epoch}", self._public_key)
-            for epoch in self._epochs(name)
-        ]
+        return [self._open(name, epoch) for epoch in self._epochs(name)]
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -205,7 +205,7 @@ class DatasetStore:
                 "max_query": parameters.max_query,
                 "source": source,
             }
-            with _writable(home), Staging.open(home, key_name, plan) as staging:
+            with _writable(home), Staging.open(home, key_name, plan, self._vault) as staging:
                 runs = Runs(staging.folder, bits)
                 evaluate_into(
                     runs, read, staging.key, bits=bits, max_items=max_items, progress=progress
@@ -280,6 +280,9 @@ class DatasetStore:
                 sync_folder(dataset.folder)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _open(self, name: str, epoch: int) -> Dataset:
+        return open_dataset(self._path / name / f"epoch-{epoch}", self._public_key, self._vault)
 
     def _epochs(self, name: str) -> list[int]:
         folder = self._path / name

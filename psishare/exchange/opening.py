@@ -9,7 +9,7 @@ from pydantic import Field
 from psishare.errors import AuditError
 from psishare.exchange.document import Digest, Document, Rows
 from psishare.keys.durable_file import make_folder, write_durably
-from psishare.keys.sealing import SealingKey, seal
+from psishare.keys.sealing import Unsealer, seal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def seal_opening(opening: Opening, exchange_id: bytes, public_key: bytes) -> byt
     return seal(public_key, opening.document(), info=INFO, aad=exchange_id)
 
 
-def unseal_opening(sealed: bytes, exchange_id: bytes, key: SealingKey) -> Opening:
+def unseal_opening(sealed: bytes, exchange_id: bytes, key: Unsealer) -> Opening:
     """Open a sealed opening.
 
     Raises:

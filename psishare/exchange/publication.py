@@ -60,7 +60,9 @@ class Publication:
         self._home = home
         self._log = log
         self._journal = journal
-        self._store = DatasetStore(home.datasets_path, public_key=home.card.log_key)
+        self._store = DatasetStore(
+            home.datasets_path, public_key=home.card.log_key, vault=home.vault
+        )
 
     def update(
         self,

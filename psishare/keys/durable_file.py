@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
     from psishare.errors import PsishareError
 
@@ -83,6 +84,21 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     make_folder(folder.parent, mode=mode)
     folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def overwrite(file: IO[bytes]) -> None:
+    """Overwrite an open file with zeros, durably, so that its blocks no longer hold what it held.
+
+    On a medium that keeps old blocks (a flash drive, a snapshot, a backup) a copy may survive.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    file.write(bytes(size))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _write_new(path: Path, data: bytes | memoryview, mode: int) -> None:

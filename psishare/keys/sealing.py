@@ -7,7 +7,8 @@ empty. A sealed text is ``encapsulated key (1,120 bytes) ‖ ciphertext ‖ tag 
 
 from __future__ import annotations
 
-from typing import Self
+import contextlib
+from typing import TYPE_CHECKING, Protocol, Self
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
@@ -23,12 +24,27 @@ from cryptography.hazmat.primitives.hpke import (
 
 from psishare.errors import ConfigError, InternalError, VerificationError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 SEED_BYTES = 64
 X25519_BYTES = 32
 SECRET_BYTES = SEED_BYTES + X25519_BYTES
 MLKEM_PUBLIC_BYTES = 1184
 PUBLIC_KEY_BYTES = MLKEM_PUBLIC_BYTES + X25519_BYTES
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+
+
+class Unsealer(Protocol):
+    """Whatever opens what was sealed to it."""
+
+    def open(self, sealed: bytes, *, info: bytes, aad: bytes) -> bytes:
+        """Open what was sealed in this context.
+
+        Raises:
+            VerificationError: sealed to another key or in another context, or damaged.
+        """
+        ...
 
 
 class SealingKey:
@@ -96,6 +112,38 @@ class SealingKey:
 
     def __repr__(self) -> str:
         return "SealingKey(<redacted>)"
+
+
+class SealingKeys:
+    """The key to which others seal, and those before it, which open what was sealed then.
+
+    Args:
+        current: the key that the card names.
+        older: reads the others; asked only where the current one does not open.
+    """
+
+    def __init__(self, current: SealingKey, older: Callable[[], Iterable[SealingKey]]) -> None:
+        self._current = current
+        self._older = older
+        self.public_key = current.public_key
+
+    def open(self, sealed: bytes, *, info: bytes, aad: bytes) -> bytes:
+        """Open what was sealed to one of these keys in this context.
+
+        Raises:
+            VerificationError: sealed to another key or in another context, or damaged.
+            ConfigError: an older key cannot be read.
+        """
+        try:
+            return self._current.open(sealed, info=info, aad=aad)
+        except VerificationError:
+            for key in self._older():
+                with contextlib.suppress(VerificationError):
+                    return key.open(sealed, info=info, aad=aad)
+            raise
+
+    def __repr__(self) -> str:
+        return "SealingKeys(<redacted>)"
 
 
 def seal(public_key: bytes, plaintext: bytes, *, info: bytes, aad: bytes) -> bytes:

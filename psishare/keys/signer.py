@@ -1,19 +1,22 @@
 """Signing keys: Ed25519 (RFC 8032) and ML-DSA-44 (FIPS 204, empty context).
 
 Whatever signs is a ``Signer``; only the classes here hold a secret in memory. A key in a PKCS#11
-token or a key service becomes another class with the same three members.
+token or a key service is another class with the same three members (``external_signer``).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
 from psishare.errors import ConfigError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Algorithm = Literal["ed25519", "ml-dsa-44"]
 
@@ -129,6 +132,28 @@ class MlDsa44Signer:
 
     def __repr__(self) -> str:
         return "MlDsa44Signer(<redacted>)"
+
+
+class DeferredSigner:
+    """A signer whose public key is known, and whose secret is read when it first signs.
+
+    Args:
+        algorithm: its algorithm.
+        public_key: its raw public key.
+        load: returns the signer; it must have that key.
+    """
+
+    def __init__(self, algorithm: Algorithm, public_key: bytes, load: Callable[[], Signer]) -> None:
+        self.algorithm = algorithm
+        self.public_key = public_key
+        self._load = load
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over a message."""
+        return self._load().sign(message)
+
+    def __repr__(self) -> str:
+        return "DeferredSigner(<redacted>)"
 
 
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:

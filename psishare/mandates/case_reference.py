@@ -14,7 +14,7 @@ from psishare.errors import InputError, VerificationError
 from psishare.keys import canonical, sealing
 
 if TYPE_CHECKING:
-    from psishare.keys.sealing import SealingKey
+    from psishare.keys.sealing import Unsealer
 
 LABEL = b"psishare/case/v1"
 SALT_BYTES = 32
@@ -60,7 +60,7 @@ class CaseReference:
         return sealing.seal(public_key, document, info=LABEL, aad=self.commitment)
 
     @classmethod
-    def open(cls, sealed: bytes, key: SealingKey, *, commitment: bytes) -> Self:
+    def open(cls, sealed: bytes, key: Unsealer, *, commitment: bytes) -> Self:
         """Open what ``seal`` made and check it against the mandate's commitment.
 
         Raises:

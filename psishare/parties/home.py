@@ -6,14 +6,12 @@ Secrets are read when they are first needed, never before, and never printed.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import shutil
 import tempfile
 import tomllib
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -21,36 +19,31 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from psishare.errors import ConfigError
 from psishare.keys.durable_file import sync_folder, write_durably
-from psishare.keys.key_file import read_key_file, write_key_file
+from psishare.keys.lock import LOCK_FILE
 from psishare.keys.note_key import NoteKey, SignatureType
-from psishare.keys.sealing import SealingKey
-from psishare.keys.signer import Ed25519Signer, MlDsa44Signer
+from psishare.keys.passphrase import given
+from psishare.keys.vault import Vault
 from psishare.parties.card import Card, LogKeys, Role, TlsCertificates, parse_card, sign_card
 from psishare.parties.field import DisplayName, PartyId, write_time
-from psishare.parties.tls import (
-    KEY_ALGORITHM,
-    VALID_DAYS,
-    TlsIdentity,
-    make_certificate,
-    make_identity,
-)
+from psishare.parties.party_keys import PartyKeys, base64_text, make_party_keys
+from psishare.parties.tls import VALID_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from psishare.keys.passphrase import Passphrase, Source
+    from psishare.keys.sealing import SealingKeys
+    from psishare.keys.signer import Algorithm, Signer
+    from psishare.parties.party_keys import SignerChoice
+    from psishare.parties.tls import TlsIdentity
+
 HOME_VERSION = 1
 FOLDER_MODE = 0o700
-ED25519 = "ed25519"
-ML_DSA_44 = "ml-dsa-44"
-SEALING = "mlkem768-x25519"
 _EVERYONE_ELSE = 0o077
 _PARTY_FILE = "party.toml"
-_CARD_FILE = "card.json"
+CARD_FILE = "card.json"
 _FOLDERS = ("datasets", "exchanges", "keys", "mandates", "peers")
-_LOG_ED25519 = "keys/log_ed25519.json"
-_LOG_ML_DSA_44 = "keys/log_ml_dsa_44.json"
-_SEALING_KEY = "keys/sealing.json"
-_TLS_KEY = "keys/tls.json"
+_KEYS_FOLDER = "keys"
 
 _MIGRATIONS: Mapping[int, Callable[[Path], None]] = {}
 """From each older version of a home folder, the step to the next; it rewrites ``party.toml``."""
@@ -71,11 +64,14 @@ class Home:
     Attributes:
         path: the folder.
         card: the party's own card.
+        vault: reads and writes the home's key files.
     """
 
-    def __init__(self, path: Path, card: Card) -> None:
+    def __init__(self, path: Path, card: Card, vault: Vault) -> None:
         self.path = path
         self.card = card
+        self.vault = vault
+        self._keys = PartyKeys(self.keys_path, card, vault)
 
     @classmethod
     def init(
@@ -85,6 +81,8 @@ class Home:
         id: str,  # noqa: A002  the word that cards and mandates use
         role: str,
         display_name: str,
+        passphrase: Passphrase | None = None,
+        signers: Mapping[Algorithm, SignerChoice] | None = None,
         certificate_days: int = VALID_DAYS,
     ) -> Self:
         """Make a home folder with fresh keys and a card of serial 1.
@@ -94,11 +92,14 @@ class Home:
             id: the party's id.
             role: ``platform``, ``authority``, ``issuer``, ``auditor`` or ``witness``.
             display_name: for people.
+            passphrase: encrypts all keys that the home holds now or will hold; where None they lie in
+                the clear, and permissions and the disk are all that guards them.
+            signers: log keys that are not to lie in the home at all.
             certificate_days: how long the TLS certificate lasts.
 
         Raises:
             ConfigError: ``home_exists``; ``party_invalid``, id, role or name is not one;
-                ``home_unwritable``. Nothing that was there is touched and nothing is left behind.
+                ``home_unwritable``; ``signer_unknown``, ``signer_failed``. Nothing that was there is touched and nothing is left behind.
         """
         party = _valid_party(
             {"version": HOME_VERSION, "id": id, "role": role, "display_name": display_name}
@@ -111,16 +112,21 @@ class Home:
         except OSError as error:
             raise _unwritable(path, error) from None
         try:
-            _build(building, party, certificate_days)
+            _build(building, party, passphrase, signers or {}, certificate_days)
             _move(building, path)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
-        return cls.open(path)
+        return cls.open(path, passphrase=given(passphrase))
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, passphrase: Source | None = None) -> Self:
         """Open a home folder, bringing one of an older version up to date.
+
+        Args:
+            path: the folder.
+            passphrase: who is asked for the passphrase when the first secret is needed; where None,
+                whoever the process is set up to ask (``psishare.keys.passphrase``).
 
         Raises:
             ConfigError: ``home_missing``; ``home_exposed`` or ``key_file_exposed``, others can use
@@ -129,15 +135,20 @@ class Home:
         path = path.absolute()
         _require_private(path)
         party = _read_party(path)
-        card = parse_card(_read(path / _CARD_FILE))
+        card = parse_card(_read(path / CARD_FILE))
         if (card.id, card.role, card.display_name) != (party.id, party.role, party.display_name):
             raise _invalid(path, f"{_PARTY_FILE} and the card tell of different parties")
-        return cls(path, card)
+        return cls(path, card, Vault(path / _KEYS_FOLDER, passphrase))
 
     @property
     def id(self) -> str:
         """The party's id."""
         return self.card.id
+
+    @property
+    def keys_path(self) -> Path:
+        """The folder of the party's keys, and of their lock."""
+        return self.path / _KEYS_FOLDER
 
     @property
     def peers_path(self) -> Path:
@@ -176,32 +187,40 @@ class Home:
 
     def export_card(self) -> bytes:
         """Return the card file for other parties."""
-        return _read(self.path / _CARD_FILE)
+        return _read(self.path / CARD_FILE)
 
-    def log_signer(self) -> Ed25519Signer:
-        """Return the pinned key, which signs statements, mandates and the log.
+    def unlock(self) -> None:
+        """Open the home's lock, where it has one: ask for the passphrase now and not later.
 
         Raises:
-            ConfigError: ``key_file_exposed``, ``key_file_missing``, ``key_file_malformed``, or
-                ``key_mismatch``, it is not the card's.
+            ConfigError: ``passphrase_missing``, ``passphrase_wrong``.
         """
-        return self._log_signer
+        self.vault.unlock()
 
-    def pq_signer(self) -> MlDsa44Signer:
-        """Return the log's post-quantum key, which cosigns its checkpoints.
+    def log_signer(self) -> Signer:
+        """Return what signs with the pinned key: statements, mandates and the log.
+
+        Raises:
+            ConfigError: ``key_file_exposed``, ``key_file_missing``, ``key_file_malformed``,
+                ``key_mismatch``, it is not the card's; ``signer_failed``; or as ``unlock``.
+        """
+        return self._keys.log_signer
+
+    def pq_signer(self) -> Signer:
+        """Return what signs with the log's post-quantum key, which cosigns its checkpoints.
 
         Raises:
             ConfigError: as ``log_signer``.
         """
-        return self._pq_signer
+        return self._keys.pq_signer
 
-    def sealing_key(self) -> SealingKey:
-        """Return the key to which openings and case references are sealed.
+    def sealing_key(self) -> SealingKeys:
+        """Return the keys to which openings and case references are, or were, sealed.
 
         Raises:
             ConfigError: as ``log_signer``.
         """
-        return self._sealing_key
+        return self._keys.sealing_keys
 
     def tls_identity(self) -> TlsIdentity:
         """Return the current TLS certificate and its private key.
@@ -209,89 +228,66 @@ class Home:
         Raises:
             ConfigError: as ``log_signer``; ``tls_key_invalid``.
         """
-        return self._tls_identity
+        return self._keys.tls_identity
 
-    @cached_property
-    def _log_signer(self) -> Ed25519Signer:
-        signer = Ed25519Signer.from_secret_bytes(self._secret(_LOG_ED25519, ED25519))
-        self._require_own(signer.public_key, self.card.log_key, _LOG_ED25519)
-        return signer
-
-    @cached_property
-    def _pq_signer(self) -> MlDsa44Signer:
-        signer = MlDsa44Signer.from_secret_bytes(self._secret(_LOG_ML_DSA_44, ML_DSA_44))
-        _ed25519, ml_dsa_44 = self.card.verifiers()
-        self._require_own(signer.public_key, ml_dsa_44.public_key, _LOG_ML_DSA_44)
-        return signer
-
-    @cached_property
-    def _sealing_key(self) -> SealingKey:
-        key = SealingKey.from_secret_bytes(self._secret(_SEALING_KEY, SEALING))
-        self._require_own(key.public_key, self.card.sealing_key_bytes, _SEALING_KEY)
-        return key
-
-    @cached_property
-    def _tls_identity(self) -> TlsIdentity:
-        private = self._secret(_TLS_KEY, KEY_ALGORITHM)
-        return make_identity(self.card.certificates()[0], private)
-
-    def _secret(self, name: str, algorithm: str) -> bytes:
-        return read_key_file(self.path / name, algorithm=algorithm)
-
-    def _require_own(self, public_key: bytes, expected: bytes, name: str) -> None:
-        if public_key != expected:
-            raise ConfigError(
-                f"{self.path / name} does not hold the key that the party's card names",
-                mend="Restore the whole home folder from one backup.",
-                reason="key_mismatch",
-            )
+    def key_files(self) -> list[Path]:
+        """Return every key file of the home, those of datasets included."""
+        own = (file for file in self.keys_path.glob("*.json") if file.name != LOCK_FILE)
+        return sorted([*own, *self.datasets_path.glob("*/*/key.json")])
 
     def __repr__(self) -> str:
         return f"Home({str(self.path)!r}, {self.card.id!r})"
 
 
-def _build(folder: Path, party: _Party, certificate_days: int) -> None:
+def _build(
+    folder: Path,
+    party: _Party,
+    passphrase: Passphrase | None,
+    signers: Mapping[Algorithm, SignerChoice],
+    certificate_days: int,
+) -> None:
     """Fill a new folder with everything a party has on its first day, durably."""
     try:
         for name in _FOLDERS:
             (folder / name).mkdir(mode=FOLDER_MODE)
         _write_party(folder, party)
-        card = _make_keys(folder, party, certificate_days)
-        write_durably(folder / _CARD_FILE, card, error=ConfigError, reason="home_unwritable")
+        keys = folder / _KEYS_FOLDER
+        vault = Vault(keys) if passphrase is None else Vault.create(keys, passphrase)
+        card = _make_keys(keys, party, vault, signers, certificate_days)
+        write_durably(folder / CARD_FILE, card, error=ConfigError, reason="home_unwritable")
         for synced in (*(folder / name for name in _FOLDERS), folder):
             sync_folder(synced)
     except OSError as error:
         raise _unwritable(folder, error) from None
 
 
-def _make_keys(folder: Path, party: _Party, certificate_days: int) -> bytes:
+def _make_keys(
+    folder: Path,
+    party: _Party,
+    vault: Vault,
+    signers: Mapping[Algorithm, SignerChoice],
+    certificate_days: int,
+) -> bytes:
     """Make the party's keys and return its signed card."""
     now = datetime.now(UTC)
-    signer, pq_signer = Ed25519Signer.generate(), MlDsa44Signer.generate()
-    sealing = SealingKey.generate()
-    certificate, private = make_certificate(party.id, now=now, valid_days=certificate_days)
-    for name, algorithm, secret in (
-        (_LOG_ED25519, ED25519, signer.secret_bytes()),
-        (_LOG_ML_DSA_44, ML_DSA_44, pq_signer.secret_bytes()),
-        (_SEALING_KEY, SEALING, sealing.secret_bytes()),
-        (_TLS_KEY, KEY_ALGORITHM, private),
-    ):
-        write_key_file(folder / name, algorithm=algorithm, secret=secret)
+    parts = make_party_keys(
+        folder, party.id, vault, now=now, certificate_days=certificate_days, signers=signers
+    )
     card = Card(
         version=1,
         id=party.id,
         display_name=party.display_name,
         role=party.role,
         log_keys=LogKeys(
-            ed25519=NoteKey(party.id, SignatureType.ED25519, signer.public_key).encode(),
-            ml_dsa_44=NoteKey(party.id, SignatureType.ML_DSA_44, pq_signer.public_key).encode(),
+            ed25519=NoteKey(party.id, SignatureType.ED25519, parts.signer.public_key).encode(),
+            ml_dsa_44=NoteKey(party.id, SignatureType.ML_DSA_44, parts.ml_dsa_44).encode(),
         ),
-        sealing_key=base64.b64encode(sealing.public_key).decode("ascii"),
-        tls=TlsCertificates(current=base64.b64encode(certificate).decode("ascii"), next=None),
+        sealing_key=base64_text(parts.sealing_key),
+        tls=TlsCertificates(current=base64_text(parts.certificate), next=None),
         serial=1,
         created=write_time(now),
     )
-    return sign_card(card, signer)
+    return sign_card(card, parts.signer)
 
 
 def _move(building: Path, path: Path) -> None:

@@ -102,9 +102,14 @@ def test_a_card_that_is_not_there_or_not_one_ends_with_3(office: Office, tmp_pat
     assert (ran.code, ran.reason) == (3, "card_malformed")
 
 
+def new_party(home: Path) -> None:
+    named = ("--id", PLATFORM, "--role", "platform", "--name", "N")
+    assert psi("party", "init", "--home", home, *named, "--no-passphrase").code == 0
+
+
 def test_two_different_cards_of_one_party_end_with_3(office: Office, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    psi("party", "init", "--home", other, "--id", PLATFORM, "--role", "platform", "--name", "N")
+    new_party(other)
     psi("party", "export", tmp_path / "other.card", "--home", other)
     ran = psi(
         *("audit", "verify", office.homes[PLATFORM].log_path, "--json"),
@@ -117,7 +122,7 @@ def test_the_keys_of_the_wrong_party_of_that_name_do_not_verify(
     office: Office, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    psi("party", "init", "--home", other, "--id", PLATFORM, "--role", "platform", "--name", "N")
+    new_party(other)
     psi("party", "export", tmp_path / "other.card", "--home", other)
     ran = psi(
         *("audit", "verify", office.homes[PLATFORM].log_path, "--json"),

@@ -31,7 +31,7 @@ LEAVES = [path for path, is_leaf in FOUND if is_leaf]
 
 def test_the_commands_are_those_that_the_documentation_names() -> None:
     assert {" ".join(path) for path in LEAVES} == {
-        *("party init", "party show", "party export"),
+        *("party init", "party show", "party export", "party passphrase"),
         *("peer add", "peer list", "peer remove"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
         *("mandate revoke", "mandate import"),

@@ -33,7 +33,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 
 
 def init(home: Path, *more: str, party: str = "new.example", role: str = "platform") -> Ran:
-    return psi("party", "init", "--home", home, "--id", party, "--role", role, "--name", "N", *more)
+    named = ("--id", party, "--role", role, "--name", "N")
+    return psi("party", "init", "--home", home, *named, "--no-passphrase", *more)
 
 
 def entries(home: Home) -> list[str]:

@@ -45,7 +45,7 @@ ACCOUNT = KeyColumn("account", "number", namespace="bank")
 def change(stage: Stage, add: Iterable[bytes] = (), remove: Iterable[bytes] = ()) -> Dataset:
     """Update the stage's dataset and return it as it is then."""
     home = stage.homes[PLATFORM]
-    store = DatasetStore(home.datasets_path, public_key=home.card.log_key)
+    store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
     with store.locked(NAME):
         dataset = store.open(NAME)
         changes = evaluate_changes(dataset, [column(add)], [column(remove)], lambda _rows: None)
@@ -272,7 +272,9 @@ def test_two_processes_do_not_change_one_dataset_at_once(stage: Stage) -> None:
     stage.encode(THEIRS)
     home = stage.homes[PLATFORM]
     with (
-        DatasetStore(home.datasets_path, public_key=home.card.log_key).locked(NAME),
+        DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault).locked(
+            NAME
+        ),
         pytest.raises(ConfigError) as raised,
     ):
         change(stage, [b"new"])

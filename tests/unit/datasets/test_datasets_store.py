@@ -25,7 +25,7 @@ OTHER = "ab" * 32
 
 def store(stage: Stage) -> DatasetStore:
     home = stage.homes[PLATFORM]
-    return DatasetStore(home.datasets_path, public_key=home.card.log_key)
+    return DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
 
 
 # The store.
@@ -117,7 +117,7 @@ def test_a_folder_that_lacks_a_file_is_no_dataset(stage: Stage, name: str) -> No
     folder = stage.encode(VALUES).dataset.folder
     (folder / name).unlink()
     with pytest.raises(ConfigError) as raised:
-        open_dataset(folder, stage.homes[PLATFORM].card.log_key)
+        open_dataset(folder, stage.homes[PLATFORM].card.log_key, stage.homes[PLATFORM].vault)
     assert raised.value.reason == "dataset_unknown"
 
 
@@ -125,11 +125,11 @@ def test_a_manifest_that_was_altered_or_signed_by_another_is_refused(stage: Stag
     folder = stage.encode(VALUES).dataset.folder
     own = stage.homes[PLATFORM].card.log_key
     with pytest.raises(VerificationError):
-        open_dataset(folder, bytes(32))
+        open_dataset(folder, bytes(32), stage.homes[PLATFORM].vault)
     document = (folder / "manifest.json").read_bytes()
     (folder / "manifest.json").write_bytes(document.replace(b'"epoch":1', b'"epoch":2'))
     with pytest.raises(VerificationError) as raised:
-        open_dataset(folder, own)
+        open_dataset(folder, own, stage.homes[PLATFORM].vault)
     assert raised.value.reason == "signature_invalid"
 
 

@@ -12,7 +12,7 @@ import pytest
 from psishare.errors import AuditError, ConfigError
 from psishare.keys import canonical
 from psishare.keys.durable_file import make_folder, write_durably
-from psishare.keys.key_file import read_key_file, write_key_file
+from psishare.keys.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 SECRET = b"\x07" * 32
 
 
+def write_key_file(path: Path, *, algorithm: str, secret: bytes) -> None:
+    Vault(path.parent).write(path, algorithm=algorithm, secret=secret)
+
+
+def read_key_file(path: Path, *, algorithm: str) -> bytes:
+    return Vault(path.parent).read(path, algorithm=algorithm)
+
+
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     path = tmp_path / "keys" / "log.json"
+    path.parent.mkdir(mode=0o700)
     write_key_file(path, algorithm="ed25519", secret=SECRET)
     return path
 

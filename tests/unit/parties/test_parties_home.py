@@ -13,6 +13,7 @@ from psishare.keys.statement import sign_statement, verify_statement
 from psishare.parties import home as home_module
 from psishare.parties.card import parse_card
 from psishare.parties.home import Home
+from psishare.parties.party_keys import ED25519, ML_DSA_44, SEALING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,8 +265,12 @@ def test_damaged_card_is_refused(tmp_path: Path) -> None:
 
 def test_home_prints_no_secret(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    secrets = [home.log_signer().secret_bytes(), home.sealing_key().secret_bytes()]
-    printed = repr([home, home.log_signer(), home.pq_signer(), home.sealing_key()])
+    files = {"log_ed25519": ED25519, "log_ml_dsa_44": ML_DSA_44, "sealing": SEALING}
+    secrets = [
+        home.vault.read(home.keys_path / f"{use}.json", algorithm=algorithm)
+        for use, algorithm in files.items()
+    ]
+    printed = repr([home, home.vault, home.log_signer(), home.pq_signer(), home.sealing_key()])
     printed += repr(home.tls_identity()) + repr(vars(home))
     assert "PRIVATE" not in printed
     assert not any(secret.hex() in printed or repr(secret) in printed for secret in secrets)
