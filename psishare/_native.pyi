@@ -22,12 +22,14 @@ __all__ = [
     "lookup",
     "merkle_root",
     "one_way_map",
+    "prove_rfc9497",
     "prove_with",
     "shard_encode",
     "shard_lookup",
     "shard_verify",
     "sort_distinct",
     "sort_elements",
+    "verify_rfc9497",
 ]
 
 __version__: str
@@ -319,7 +321,25 @@ def blind_with(identifiers: pa.Array, blinds: bytes) -> pa.FixedSizeBinaryArray:
 def prove_with(
     key: OprfKey, blinded: pa.FixedSizeBinaryArray, evaluated: pa.FixedSizeBinaryArray, nonce: bytes
 ) -> bytes:
-    """Make a DLEQ proof with a given nonce, for the published vectors only."""
+    """Make a frame's proof (oprf.md, section 8) with a given nonce, for test vectors only."""
+
+def prove_rfc9497(
+    key: OprfKey, blinded: pa.FixedSizeBinaryArray, evaluated: pa.FixedSizeBinaryArray, nonce: bytes
+) -> bytes:
+    """Make a proof as RFC 9497 section 2.2.1 has it, for the published vectors only."""
+
+def verify_rfc9497(
+    blinded: pa.FixedSizeBinaryArray,
+    evaluated: pa.FixedSizeBinaryArray,
+    *,
+    proof: bytes,
+    public_key: bytes,
+) -> None:
+    """Verify a proof as RFC 9497 section 2.2.2 has it, for the published vectors only.
+
+    Raises:
+        ProtocolError: it does not hold. Exchanges take another proof: ``Seed.finalize``.
+    """
 
 def base_mode(
     identifiers: pa.Array, blinds: bytes, *, seed: bytes, info: bytes

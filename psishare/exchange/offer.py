@@ -9,7 +9,7 @@ from pydantic import Field
 
 from psishare.exchange.document import Digest, Document, Name, PartyId, Rows, Time
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 OFFER = "offer"
 ANSWER = "answer"
 OPERATOR_LABEL = b"psishare/operator/v1"

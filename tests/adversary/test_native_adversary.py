@@ -117,6 +117,14 @@ def test_proof_of_another_frame_is_refused() -> None:
         EXCHANGE.finalize(proof=proof)
 
 
+def test_a_proof_that_does_not_bind_its_whole_frame_is_refused() -> None:
+    nonce = (12345).to_bytes(32, "little")
+    proof = _native.prove_rfc9497(EXCHANGE.key, EXCHANGE.blinded, EXCHANGE.evaluated, nonce)
+    with pytest.raises(ProtocolError) as refused:
+        EXCHANGE.finalize(proof=proof)
+    assert refused.value.reason == "proof_invalid"
+
+
 def test_proof_for_an_answer_scaled_by_an_own_factor_is_refused() -> None:
     doubled = _native.Seed.generate().scalar().multiply(EXCHANGE.evaluated)
     proof = _native.prove_with(

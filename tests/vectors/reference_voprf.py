@@ -203,11 +203,18 @@ def evaluate(value: bytes, key: int, *, mode: int) -> bytes:
     return sha512(prefixed(value) + prefixed(issued) + b"Finalize")
 
 
+def frame_binding(blinded: list[bytes], evaluated: list[bytes]) -> bytes:
+    """oprf.md, section 8, step 3: what the weights of a frame depend on beside the RFC's seed."""
+    rows = i2osp(len(blinded), 4) + b"".join(blinded) + b"".join(evaluated)
+    return prefixed(hashlib.sha256(b"psishare/proof/v1" + rows).digest())
+
+
 def composites(
     public_key: bytes, blinded: list[bytes], evaluated: list[bytes]
 ) -> tuple[Point, Point]:
-    """RFC 9497 section 2.2.1, ``ComputeComposites``, mode 1."""
-    seed = sha512(prefixed(public_key) + prefixed(b"Seed-" + context(1)))
+    """RFC 9497 section 2.2.1, ``ComputeComposites``, mode 1, with the frame's binding."""
+    binding = frame_binding(blinded, evaluated)
+    seed = sha512(prefixed(public_key) + prefixed(b"Seed-" + context(1)) + binding)
     m = z = IDENTITY
     for i, (c, d) in enumerate(zip(blinded, evaluated, strict=True)):
         weight = hash_to_scalar(
@@ -231,7 +238,7 @@ def challenge(public_key: bytes, elements: list[Point]) -> int:
 
 
 def prove(key: int, blinded: list[bytes], evaluated: list[bytes], nonce: int) -> bytes:
-    """RFC 9497 section 2.2.1, ``GenerateProof``."""
+    """oprf.md, section 8, step 3: RFC 9497 section 2.2.1, ``GenerateProof``, of a whole frame."""
     public_key = encode(multiply(key, GENERATOR))
     m, z = composites(public_key, blinded, evaluated)
     c = challenge(public_key, [m, z, multiply(nonce, GENERATOR), multiply(nonce, m)])
@@ -242,7 +249,7 @@ def prove(key: int, blinded: list[bytes], evaluated: list[bytes], nonce: int) ->
 def proof_holds(
     public_key: bytes, blinded: list[bytes], evaluated: list[bytes], proof: bytes
 ) -> bool:
-    """RFC 9497 section 2.2.2, ``VerifyProof``."""
+    """oprf.md, section 8, step 5: RFC 9497 section 2.2.2, ``VerifyProof``, of a whole frame."""
     b = decode(public_key)
     assert b is not None
     c = int.from_bytes(proof[:32], "little")

@@ -92,7 +92,7 @@ def test_mode_1_gives_published_values(test: dict[str, Any]) -> None:
     assert blinded == fixed(test["blinded_elements"], 32)
     evaluated, _ = key.blind_evaluate(blinded)
     assert evaluated == fixed(test["evaluated_elements"], 32)
-    proof = _native.prove_with(key, blinded, evaluated, hexadecimal(test["proof_nonce"]))
+    proof = _native.prove_rfc9497(key, blinded, evaluated, hexadecimal(test["proof_nonce"]))
     assert proof.hex() == test["proof"]
     assert key.evaluate(inputs) == fixed(test["outputs"], 64)
 
@@ -101,20 +101,17 @@ def test_mode_1_gives_published_values(test: dict[str, Any]) -> None:
 def test_published_proof_is_accepted_and_altered_one_refused(test: dict[str, Any]) -> None:
     proof = hexadecimal(test["proof"])
 
-    def finalize(proof: bytes) -> None:
-        _native.Seed.generate().finalize(
-            values(test["inputs"]),
-            pa.array(range(len(test["inputs"])), pa.uint64()),
+    def verify(proof: bytes) -> None:
+        _native.verify_rfc9497(
             fixed(test["blinded_elements"], 32),
             fixed(test["evaluated_elements"], 32),
             proof=proof,
             public_key=hexadecimal(RFC9497["modes"][1]["public_key"]),
-            bits=80,
         )
 
-    finalize(proof)
+    verify(proof)
     with pytest.raises(ProtocolError) as refused:
-        finalize(bytes([proof[0] ^ 1]) + proof[1:])
+        verify(bytes([proof[0] ^ 1]) + proof[1:])
     assert refused.value.reason == "proof_invalid"
 
 

@@ -1,6 +1,6 @@
 //! Deterministic entry points, for published vectors and for nothing else.
 
-use psishare_psi::{Blinds, OUTPUT_BYTES, oprf, voprf};
+use psishare_psi::{Blinds, Error, OUTPUT_BYTES, oprf, voprf};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -45,12 +45,43 @@ pub(crate) fn prove_with<'py>(
     let key = key.get();
     let blinded = Elements::import(blinded, Owner::Peer)?;
     let evaluated = Elements::import(evaluated, Owner::Ours)?;
-    let nonce = nonce.try_into().map_err(|_| {
-        fault::input_error(py, "A nonce has 32 bytes.", "Give one canonical scalar.")
-    })?;
+    let nonce = nonce_bytes(py, nonce)?;
     let proof =
         cores::run(py, || key.0.prove_with(blinded.encodings(), evaluated.encodings(), nonce))?;
     Ok(PyBytes::new(py, &proof.to_bytes()))
+}
+
+#[pyfunction]
+pub(crate) fn prove_rfc9497<'py>(
+    key: &Bound<'py, OprfKey>,
+    blinded: &Bound<'py, PyAny>,
+    evaluated: &Bound<'py, PyAny>,
+    nonce: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = key.py();
+    let key = key.get();
+    let blinded = Elements::import(blinded, Owner::Peer)?;
+    let evaluated = Elements::import(evaluated, Owner::Ours)?;
+    let nonce = nonce_bytes(py, nonce)?;
+    let proof =
+        cores::run(py, || key.0.prove_rfc9497(blinded.encodings(), evaluated.encodings(), nonce))?;
+    Ok(PyBytes::new(py, &proof.to_bytes()))
+}
+
+#[pyfunction]
+#[pyo3(signature = (blinded, evaluated, *, proof, public_key))]
+pub(crate) fn verify_rfc9497(
+    blinded: &Bound<'_, PyAny>,
+    evaluated: &Bound<'_, PyAny>,
+    proof: &[u8],
+    public_key: &[u8],
+) -> PyResult<()> {
+    let py = blinded.py();
+    let blinded = Elements::import(blinded, Owner::Ours)?;
+    let evaluated = Elements::import(evaluated, Owner::Peer)?;
+    let public_key = public_key.try_into().map_err(|_| fault::raise(py, Error::PublicKey))?;
+    let answer = voprf::Answer { evaluated: evaluated.encodings(), proof, public_key };
+    cores::run(py, || voprf::verify_rfc9497(blinded.encodings(), answer))
 }
 
 /// What `base_mode` hands out: secret key, blinded, evaluated, outputs.
@@ -81,6 +112,13 @@ pub(crate) fn base_mode<'py>(
         column::elements(py, evaluated)?,
         column::fixed(py, outputs, OUTPUT_BYTES)?,
     ))
+}
+
+/// Read the bytes of a proof's nonce.
+fn nonce_bytes<'a>(py: Python<'_>, nonce: &'a [u8]) -> PyResult<&'a [u8; 32]> {
+    nonce
+        .try_into()
+        .map_err(|_| fault::input_error(py, "A nonce has 32 bytes.", "Give one canonical scalar."))
 }
 
 /// Read scalars of 32 bytes each, laid one after the other.

@@ -23,7 +23,8 @@ mod _native {
 
     #[pymodule_export]
     use super::conformance::{
-        base_mode, blind_with, is_canonical_element, one_way_map, prove_with,
+        base_mode, blind_with, is_canonical_element, one_way_map, prove_rfc9497, prove_with,
+        verify_rfc9497,
     };
     #[pymodule_export]
     use super::ecdh_scalar::EcdhScalar;

@@ -1,17 +1,18 @@
-//! The batched proof that one key evaluated a whole frame (RFC 9497 section 2.2).
+//! The batched proof that one key evaluated a whole frame (RFC 9497 section 2.2, with weights that
+//! depend on the whole frame: protocols/specs/oprf.md, section 12).
 //!
 //! A is the generator, B the public key, C the blinded and D the evaluated elements. Weights and
 //! composites are functions of public data, hence variable-time; key and nonce are not touched there.
 
 use curve25519_dalek::Scalar;
 use rayon::prelude::*;
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use crate::chunks::CHUNK_ROWS;
 use crate::group::{self, Batch, Element};
 use crate::secret::SecretScalar;
-use crate::suite::{LENGTH_BYTES, Mode, length};
+use crate::suite::{LENGTH_BYTES, Mode, OUTPUT_BYTES, length};
 use crate::{ELEMENT_BYTES, Encoding, Error};
 
 /// Bytes of a proof: `c || s`.
@@ -52,9 +53,23 @@ impl Proof {
     }
 }
 
+/// The label of a frame's binding (protocols/specs/oprf.md, section 8).
+const FRAME: &[u8] = b"psishare/proof/v1";
+
+/// What the weight of a row depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weighing {
+    /// The public key and that row alone, as RFC 9497 has it: for published vectors. Whoever knows
+    /// the key finds wrong answers whose weighted errors cancel, by generalised birthdays.
+    Row,
+    /// All rows of the frame: to change one answer is to draw every weight anew.
+    Frame,
+}
+
 /// One frame as both sides see it.
 pub(crate) struct Statement<'a> {
     pub(crate) mode: &'a Mode,
+    pub(crate) weighing: Weighing,
     /// B.
     pub(crate) public_key: &'a Encoding,
     /// C, as received or sent.
@@ -104,16 +119,39 @@ impl Statement<'_> {
         if self.challenge(&[m, z, t2, t3]) == proof.c { Ok(()) } else { Err(Error::Proof) }
     }
 
-    /// The weights `d_i` of `ComputeComposites` (section 2.2.1).
-    fn weights(&self) -> Vec<Scalar> {
+    /// The seed of the weights (`ComputeComposites`, section 2.2.1).
+    fn weights_seed(&self) -> [u8; OUTPUT_BYTES] {
         // seedDST = "Seed-" || contextString
         // h1Input = I2OSP(len(Bm), 2) || Bm || I2OSP(len(seedDST), 2) || seedDST
         // seed = Hash(h1Input)
-        let seed = Sha512::new_with_prefix(length(self.public_key))
+        let mut hash = Sha512::new_with_prefix(length(self.public_key))
             .chain_update(self.public_key)
             .chain_update(length(&self.mode.seed_dst))
-            .chain_update(&self.mode.seed_dst)
-            .finalize();
+            .chain_update(&self.mode.seed_dst);
+        if self.weighing == Weighing::Frame {
+            // h1Input = h1Input || I2OSP(len(F), 2) || F
+            let binding = self.binding();
+            hash.update(length(&binding));
+            hash.update(binding);
+        }
+        hash.finalize().into()
+    }
+
+    /// `F = SHA-256(label || u32be rows || C_0 || C_1 || ... || D_0 || D_1 || ...)`.
+    fn binding(&self) -> [u8; 32] {
+        // A frame has at most 65,535 rows, and as many answers as requests.
+        let rows = u32::try_from(self.blinded.len()).unwrap_or(u32::MAX);
+        Sha256::new_with_prefix(FRAME)
+            .chain_update(rows.to_be_bytes())
+            .chain_update(self.blinded.as_flattened())
+            .chain_update(self.evaluated.as_flattened())
+            .finalize()
+            .into()
+    }
+
+    /// The weights `d_i` of `ComputeComposites` (section 2.2.1).
+    fn weights(&self) -> Vec<Scalar> {
+        let seed = self.weights_seed();
         let chunks = self.blinded.par_chunks(CHUNK_ROWS).zip(self.evaluated.par_chunks(CHUNK_ROWS));
         chunks
             .enumerate()
@@ -175,4 +213,49 @@ fn vartime_sum(batches: &[Batch], weights: &[Scalar]) -> Element {
         .map(|(batches, weights)| group::vartime_weighted_sum(batches, weights))
         .reduce_with(|a, b| a.plus(&b))
         .unwrap_or_else(Element::identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame;
+    use crate::suite::VOPRF;
+
+    /// The weights of a frame of `count` multiples of the generator, answered with twice as much but
+    /// in row `changed`.
+    fn weights(weighing: Weighing, count: u64, changed: Option<u64>) -> Vec<Scalar> {
+        let element = |k: u64| Element::generator_times(&Scalar::from(k)).encode();
+        let blinded: Vec<Encoding> = (1..=count).map(element).collect();
+        let answer = |k: u64| element(if Some(k) == changed { 2 * k + 1 } else { 2 * k });
+        let evaluated: Vec<Encoding> = (1..=count).map(answer).collect();
+        let statement = Statement {
+            mode: &VOPRF,
+            weighing,
+            public_key: &element(2),
+            blinded: &blinded,
+            blinded_batches: &frame::decode(&blinded).unwrap(),
+            evaluated: &evaluated,
+        };
+        statement.weights()
+    }
+
+    fn same(a: &[Scalar], b: &[Scalar]) -> usize {
+        a.iter().zip(b).filter(|(a, b)| a == b).count()
+    }
+
+    #[test]
+    fn changing_one_answer_draws_every_weight_of_the_frame_anew() {
+        let honest = weights(Weighing::Frame, 20, None);
+        let wrong = weights(Weighing::Frame, 20, Some(7));
+        assert_eq!((honest.len(), same(&honest, &wrong)), (20, 0));
+        // What the RFC has, and what a generalised birthday needs: the other rows keep theirs.
+        let honest = weights(Weighing::Row, 20, None);
+        assert_eq!(same(&honest, &weights(Weighing::Row, 20, Some(7))), 19);
+    }
+
+    #[test]
+    fn a_frame_that_begins_like_another_has_other_weights() {
+        let (short, long) = (weights(Weighing::Frame, 8, None), weights(Weighing::Frame, 9, None));
+        assert_eq!(same(&short, &long), 0);
+    }
 }

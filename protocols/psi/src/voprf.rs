@@ -1,13 +1,14 @@
-//! RFC 9497 mode 0x01, VOPRF (section 3.3.2): psishare's `oprf` protocol.
+//! RFC 9497 mode 0x01, VOPRF (section 3.3.2): psishare's `oprf` protocol. Its proof weighs rows by
+//! the whole frame (protocols/specs/oprf.md, section 12).
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::blinds::Blinds;
-use crate::dleq::{Proof, Statement};
+use crate::dleq::{Proof, Statement, Weighing};
 use crate::fingerprint::{Cut, MAX_BITS};
-use crate::group::Element;
+use crate::group::{Batch, Element};
 use crate::secret::SecretScalar;
 use crate::suite::VOPRF;
 use crate::{Encoding, Error, Rows, frame, oprf};
@@ -91,6 +92,7 @@ impl Key {
         // proof = GenerateProof(skS, G.Generator(), pkS, blindedElements, evaluatedElements)
         let statement = Statement {
             mode: &VOPRF,
+            weighing: Weighing::Frame,
             public_key: &self.public,
             blinded,
             blinded_batches: &batches,
@@ -100,8 +102,8 @@ impl Key {
         Ok((evaluated, proof))
     }
 
-    /// `GenerateProof` with a given nonce: for published vectors, and for nothing else, because a
-    /// nonce that is used twice gives the key away.
+    /// The proof of a frame with a given nonce: for vectors, and for nothing else, because a nonce
+    /// that is used twice gives the key away.
     ///
     /// # Errors
     /// `FrameRows`, `AnswerRows`, `Element`; `Scalar` where the nonce is zero or not canonical.
@@ -111,11 +113,36 @@ impl Key {
         evaluated: &[Encoding],
         nonce: &[u8; 32],
     ) -> Result<Proof, Error> {
+        self.prove_weighed(Weighing::Frame, blinded, evaluated, nonce)
+    }
+
+    /// `GenerateProof` (section 2.2.1) to the letter with a given nonce: for published vectors, and
+    /// for nothing else.
+    ///
+    /// # Errors
+    /// As [`Key::prove_with`].
+    pub fn prove_rfc9497(
+        &self,
+        blinded: &[Encoding],
+        evaluated: &[Encoding],
+        nonce: &[u8; 32],
+    ) -> Result<Proof, Error> {
+        self.prove_weighed(Weighing::Row, blinded, evaluated, nonce)
+    }
+
+    fn prove_weighed(
+        &self,
+        weighing: Weighing,
+        blinded: &[Encoding],
+        evaluated: &[Encoding],
+        nonce: &[u8; 32],
+    ) -> Result<Proof, Error> {
         frame::check_rows(blinded.len())?;
         check_answer(blinded.len(), evaluated.len())?;
         let nonce = SecretScalar::from_bytes(nonce).ok_or(Error::Scalar { row: 0 })?;
         let statement = Statement {
             mode: &VOPRF,
+            weighing,
             public_key: &self.public,
             blinded,
             blinded_batches: &frame::decode(blinded)?,
@@ -166,20 +193,39 @@ pub fn finalize<R: Rows + ?Sized>(
     let cut = Cut::new(bits)?;
     oprf::check_columns(inputs.len(), blinded.len())?;
     oprf::check_columns(inputs.len(), blinds.len())?;
+    // if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
+    //   raise VerifyError
+    let evaluated_batches = verified(Weighing::Frame, blinded, answer)?;
+    oprf::unblind(inputs, blinds, &evaluated_batches, answer.evaluated.len(), cut)
+}
+
+/// `VerifyProof` (section 2.2.2) to the letter: for published vectors, and for nothing else.
+///
+/// # Errors
+/// `Proof`, `PublicKey`, `Element`, `FrameRows`, `AnswerRows`.
+pub fn verify_rfc9497(blinded: &[Encoding], answer: Answer<'_>) -> Result<(), Error> {
+    verified(Weighing::Row, blinded, answer).map(|_| ())
+}
+
+/// The evaluated elements of an answer, decoded, once its proof has been verified.
+fn verified(
+    weighing: Weighing,
+    blinded: &[Encoding],
+    answer: Answer<'_>,
+) -> Result<Vec<Batch>, Error> {
     frame::check_rows(blinded.len())?;
     check_answer(blinded.len(), answer.evaluated.len())?;
     let evaluated_batches = frame::decode(answer.evaluated)?;
     let statement = Statement {
         mode: &VOPRF,
+        weighing,
         public_key: answer.public_key,
         blinded,
         blinded_batches: &frame::decode(blinded)?,
         evaluated: answer.evaluated,
     };
-    // if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
-    //   raise VerifyError
     statement.verify(&Proof::from_bytes(answer.proof)?, &evaluated_batches)?;
-    oprf::unblind(inputs, blinds, &evaluated_batches, answer.evaluated.len(), cut)
+    Ok(evaluated_batches)
 }
 
 fn check_answer(expected: usize, found: usize) -> Result<(), Error> {

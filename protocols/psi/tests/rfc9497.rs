@@ -2,7 +2,7 @@
 
 mod vectors;
 
-use psishare_psi::{Blinds, Proof, oprf, voprf};
+use psishare_psi::{Blinds, Error, Proof, oprf, voprf};
 use serde_json::Value;
 use vectors::{array, arrays, bytes, list, read, strings};
 
@@ -45,14 +45,21 @@ fn mode_1_gives_the_published_values() {
         assert_eq!(blinded, arrays(&test["blinded_elements"]));
         let (evaluated, _) = key.blind_evaluate(&blinded).unwrap();
         assert_eq!(evaluated, arrays(&test["evaluated_elements"]));
-        let proof = key.prove_with(&blinded, &evaluated, &array(&test["proof_nonce"])).unwrap();
+        let nonce = array(&test["proof_nonce"]);
+        let proof = key.prove_rfc9497(&blinded, &evaluated, &nonce).unwrap();
         assert_eq!(proof.to_bytes(), array(&test["proof"]));
         assert_eq!(Proof::from_bytes(&bytes(&test["proof"])).unwrap(), proof);
-        let answer = voprf::Answer {
-            evaluated: &evaluated,
-            proof: &proof.to_bytes(),
-            public_key: &array(&mode["public_key"]),
-        };
+        let public_key = array(&mode["public_key"]);
+        let proof = proof.to_bytes();
+        let answer =
+            voprf::Answer { evaluated: &evaluated, proof: &proof, public_key: &public_key };
+        voprf::verify_rfc9497(&blinded, answer).unwrap();
+        // The exchange asks for the proof that is bound to its whole frame, and takes no other.
+        let refused = voprf::finalize(&inputs, &blinds, &blinded, answer, 512).unwrap_err();
+        assert_eq!(refused, Error::Proof);
+        let bound = key.prove_with(&blinded, &evaluated, &nonce).unwrap().to_bytes();
+        let answer = voprf::Answer { proof: &bound, ..answer };
+        assert_eq!(voprf::verify_rfc9497(&blinded, answer).unwrap_err(), Error::Proof);
         assert_eq!(voprf::finalize(&inputs, &blinds, &blinded, answer, 512).unwrap(), outputs);
         assert_eq!(key.evaluate(&inputs).unwrap(), outputs);
     }
