@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from psishare.keys.signer import Signer
 
 CARD_LABEL = "card"
+OFFLINE_END_LABEL = b"psishare/offline-end/v1"
 MAX_BYTES = 64 * 1024
 
 Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
@@ -100,6 +101,11 @@ class Card(_Fields):
     def certificate_digests(self) -> tuple[bytes, ...]:
         """Return the SHA-256 of each certificate in DER, 32 bytes each, in the same order."""
         return tuple(hashlib.sha256(der).digest() for der in self.certificates())
+
+    @property
+    def offline_end(self) -> bytes:
+        """What stands for a certificate across an air gap, 32 bytes (offline.md, section 4)."""
+        return hashlib.sha256(OFFLINE_END_LABEL + b"\x00" + self.sealing_key_bytes).digest()
 
     def fingerprint(self) -> str:
         """Return the pinned key's fingerprint: twelve words joined by hyphens."""

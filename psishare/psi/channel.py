@@ -114,6 +114,11 @@ def spans(n_rows: int, frame_rows: int) -> Iterator[tuple[int, int, int]]:
         yield index, start, min(frame_rows, n_rows - start)
 
 
+def frames(elements: pa.FixedSizeBinaryArray, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
+    """Yield the frames that elements are cut into, in order."""
+    return (elements.slice(start, rows) for _, start, rows in spans(len(elements), frame_rows))
+
+
 Lane = tuple[Window[Any, Any], "Iterator[tuple[Any, Future[Any]]]"]
 
 

@@ -7,7 +7,7 @@ its own matches too (``both``). Each learns the size of the other's set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from psishare.psi.channel import (
     FrameChannel,
     Lane,
     Window,
+    frames,
     run_beside_each_other,
     spans,
 )
@@ -76,6 +77,11 @@ class EcdhAuthority:
         matched = rows.filter(_native.contains(theirs.doubly_blinded(), answers))
         return matched.take(pc.sort_indices(matched))
 
+    def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
+        """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
+        sent, _rows = _native.sort_elements(self._scalar.blind(identifiers))
+        return frames(sent, frame_rows)
+
 
 def _asking(
     sent: pa.FixedSizeBinaryArray,
@@ -93,8 +99,8 @@ def _asking(
         progress(rows)
 
     calls = (
-        (rows, channel.evaluate(index, sent.slice(start, rows)))
-        for index, start, rows in spans(len(sent), channel.frame_rows)
+        (len(frame), channel.evaluate(index, frame))
+        for index, frame in enumerate(frames(sent, channel.frame_rows))
     )
     return Window(finish), calls
 

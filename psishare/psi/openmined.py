@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from psishare import _native
 from psishare.errors import ConfigError, InputError, InternalError, ProtocolError
-from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, spans
+from psishare.psi.channel import EvaluatedFrame, FrameChannel, Window, frames, spans
 from psishare.psi.ecdh import join, require_increasing
 from psishare.psi.suite import Protocol, Sequence
 
@@ -65,8 +65,7 @@ class OpenminedAuthority:
             InputError: more than 2^22 rows.
             ProtocolError: an answer is malformed.
         """
-        require_size(len(identifiers))
-        request = self._client.CreateRequest(identifiers.to_pylist())
+        sent, rows = self._encrypted(identifiers)
         response = self._psi.Response()
 
         def answered(rows: int, answer: EvaluatedFrame) -> None:
@@ -75,9 +74,8 @@ class OpenminedAuthority:
             progress(rows)
 
         asking: Window[int, EvaluatedFrame] = Window(answered)
-        sent, rows = _native.sort_elements(pa.array(list(request.encrypted_elements), POINT))
-        for index, start, n_rows in spans(len(sent), channel.frame_rows):
-            asking.add(n_rows, channel.evaluate(index, sent.slice(start, n_rows)))
+        for index, frame in enumerate(frames(sent, channel.frame_rows)):
+            asking.add(len(frame), channel.evaluate(index, frame))
         asking.drain()
         setup = self._setup(_fetch_elements(channel))
         try:
@@ -87,6 +85,16 @@ class OpenminedAuthority:
         # What the package counts are positions in the order sent.
         matched = rows.take(pa.array(found, pa.uint64()))
         return matched.take(pc.sort_indices(matched))
+
+    def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
+        """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
+        return frames(self._encrypted(identifiers)[0], frame_rows)
+
+    def _encrypted(self, identifiers: pa.Array) -> tuple[pa.FixedSizeBinaryArray, pa.UInt64Array]:
+        """Return the elements in the order sent, and for each the index of its identifier."""
+        require_size(len(identifiers))
+        request = self._client.CreateRequest(identifiers.to_pylist())
+        return _native.sort_elements(pa.array(list(request.encrypted_elements), POINT))
 
     def _setup(self, elements: pa.FixedSizeBinaryArray) -> Any:
         setup = self._psi.ServerSetup()

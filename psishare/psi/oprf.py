@@ -82,16 +82,23 @@ class OprfAuthority:
         run_beside_each_other((window, self._asking(identifiers, channel)))
         return ascending(matched)
 
+    def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
+        """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
+        return (asked.blinded for asked in self._blinded(identifiers, frame_rows))
+
     def _asking(
         self, identifiers: pa.Array, channel: FrameChannel
     ) -> Iterator[tuple[_Asked, Future[EvaluatedFrame]]]:
         """Blind and send a frame each time one is taken."""
+        for index, asked in enumerate(self._blinded(identifiers, channel.frame_rows)):
+            yield asked, channel.evaluate(index, asked.blinded)
+
+    def _blinded(self, identifiers: pa.Array, frame_rows: int) -> Iterator[_Asked]:
         order = self._seed.order(len(identifiers))
-        for index, start, rows in spans(len(identifiers), channel.frame_rows):
+        for _index, start, rows in spans(len(identifiers), frame_rows):
             indices = order.slice(start, rows)
             values = identifiers.take(indices)
-            blinded = self._seed.blind(values, indices)
-            yield _Asked(indices, values, blinded), channel.evaluate(index, blinded)
+            yield _Asked(indices, values, self._seed.blind(values, indices))
 
 
 class OprfPlatform:

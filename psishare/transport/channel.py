@@ -58,13 +58,16 @@ class Call(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who TLS says is calling: the holder of a pinned certificate's key.
+    """Who is calling: TLS says so of a certificate's holder, a signature of a parcel's maker.
 
     Attributes:
-        certificate_sha256: 32 bytes, SHA-256 of the certificate in DER.
+        certificate_sha256: 32 bytes, SHA-256 of the certificate in DER; across an air gap the end of
+            the caller's card, which stands for it (offline.md, section 4).
+        party: whose signature a parcel bears; None where the certificate says whose call it is.
     """
 
     certificate_sha256: bytes
+    party: str | None = None
 
 
 class Channel(Protocol):
