@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from psishare.client import DraftedMandate as DraftedMandate
     from psishare.client import KeyColumn as KeyColumn
     from psishare.client import KindDescription as KindDescription
+    from psishare.client import Limits as Limits
     from psishare.client import ListQuality as ListQuality
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
@@ -42,6 +43,7 @@ __all__ = [
     "DraftedMandate",
     "KeyColumn",
     "KindDescription",
+    "Limits",
     "ListQuality",
     "ListSource",
     "Match",

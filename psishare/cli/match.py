@@ -13,7 +13,7 @@ from psishare.cli.option import (
     Delimiter,
     Encoding,
     Format,
-    Home,
+    HomeOfSettings,
     Json,
     Key,
     Namespace,
@@ -39,7 +39,7 @@ app = new_command()
 )
 def match(
     *,
-    home: Home,
+    home: HomeOfSettings,
     platform: Annotated[str, typer.Option(metavar="ID", help="The pinned platform to ask.")],
     address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")],
     dataset: Annotated[str, typer.Option(metavar="NAME", help="The platform's dataset.")],

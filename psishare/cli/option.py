@@ -5,11 +5,30 @@ when it builds its options.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from psishare.parties.settings import read_settings
+
 HOME_VARIABLE = "PSISHARE_HOME"
+
+
+def flag_of(parameter: Any) -> str:
+    """Return the name under which ``party.toml`` knows an option: its flag, with underscores."""
+    return str(max(parameter.opts, key=len)).lstrip("-").replace("-", "_")
+
+
+def _with_settings(context: typer.Context, home: Path) -> Path:
+    """Let ``party.toml`` set what the command line does not."""
+    settings = read_settings(home, context.info_name or "")
+    context.default_map = {
+        str(parameter.name): settings[flag_of(parameter)]
+        for parameter in context.command.params
+        if flag_of(parameter) in settings
+    }
+    return home
+
 
 Home = Annotated[
     Path,
@@ -18,6 +37,17 @@ Home = Annotated[
         envvar=HOME_VARIABLE,
         metavar="DIR",
         help="The party's home folder.",
+    ),
+]
+HomeOfSettings = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar=HOME_VARIABLE,
+        metavar="DIR",
+        is_eager=True,
+        callback=_with_settings,
+        help="The party's home folder; its party.toml sets options that are not given here.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -43,7 +73,9 @@ Region = Annotated[
         help="The country of phone numbers that are written without one, such as DE.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite/--no-overwrite", help="Replace a file that is there.")
+]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -61,12 +93,14 @@ Delimiter = Annotated[
 NoHeader = Annotated[
     bool,
     typer.Option(
-        "--no-header", help="A CSV list starts with a row; its columns are column_1 and so on."
+        "--no-header/--header",
+        help="A CSV list starts with a row; its columns are column_1 and so on.",
     ),
 ]
 AsText = Annotated[
     bool,
     typer.Option(
-        "--as-text", help="Read a key column of whole numbers as text; lost zeros stay lost."
+        "--as-text/--as-typed",
+        help="Read a key column of whole numbers as text; lost zeros stay lost.",
     ),
 ]

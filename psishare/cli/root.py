@@ -42,7 +42,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     epilog=example("psishare demo", "psishare match --help"),

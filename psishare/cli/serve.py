@@ -1,11 +1,10 @@
 """``psishare serve``: the platform's side of paired sessions."""
 
-import signal
+import contextlib
 import sys
-import threading
+from enum import StrEnum
 from pathlib import Path
-from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,15 +24,28 @@ from psishare.cli.option import (
     Delimiter,
     Encoding,
     Format,
-    Home,
+    HomeOfSettings,
     Json,
     Namespace,
     NoHeader,
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.errors import PsishareError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from psishare.client.server_log import ServerLog
 
 app = new_command()
+
+
+class LogFormat(StrEnum):
+    """How ``serve`` tells of what it does."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @app.command(
@@ -45,7 +57,7 @@ app = new_command()
 )
 def serve(
     *,
-    home: Home,
+    home: HomeOfSettings,
     listen: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."),
@@ -88,6 +100,47 @@ def serve(
             metavar="SECONDS", min=1.0, help="Abort an exchange that stands still for so long."
         ),
     ] = 300.0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            max=3600.0,
+            help="Told to stop, wait so long for open exchanges to end.",
+        ),
+    ] = 2.0,
+    max_exchanges: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Exchanges that one authority may have open.")
+    ] = 64,
+    max_connections: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Connections at once, of all.")
+    ] = 1024,
+    max_calls: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Calls at once, of all; each takes a thread.")
+    ] = 512,
+    max_calls_per_authority: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Calls at once, of one authority.")
+    ] = 256,
+    max_mib: Annotated[
+        int, typer.Option(metavar="MIB", min=8, help="Memory for messages under way, of all.")
+    ] = 256,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Calls worked on at once; four a core, 16 at least, if absent."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Answer /healthz, /readyz and /metrics there; this machine's loopback only.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(help="json: a JSON line for each event and entry, on standard error."),
+    ] = LogFormat.TEXT,
     format_: Format = None,
     encoding: Encoding = "utf-8",
     delimiter: Delimiter = ",",
@@ -97,8 +150,7 @@ def serve(
 ) -> None:
     """Serve datasets and lists to pinned authorities.
 
-    Says in one line where it listens, once it does. SIGINT and SIGTERM end it within seconds:
-    exchanges that are still open are aborted, and the log says so.
+    Says in one line where it listens, once it does. SIGHUP reads policy, peers and datasets again. SIGINT and SIGTERM let open exchanges end within --grace and abort the rest, and the log says so; a second signal stops at once.
     """
     columns = [
         psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in keys or []
@@ -119,28 +171,88 @@ def serve(
         )
         for file, column, name in zip(data or [], columns, names or [], strict=True)
     ]
-    stopped = threading.Event()
+    from psishare.client.service import Service  # noqa: PLC0415  help must not load it
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    with psishare.Party.open(home) as party:
-        with shown(quiet=as_json) as report:
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(_json_log()) if log_format is LogFormat.JSON else None
+        party = stack.enter_context(psishare.Party.open(home))
+        with shown(quiet=as_json or lines is not None) as report:
             server = party.serve(
                 listen,
                 datasets=datasets or [],
                 lists=lists,
                 out=out,
                 idle_timeout_s=idle_timeout,
+                limits=psishare.Limits.of(
+                    connections=max_connections,
+                    calls=max_calls,
+                    calls_per_caller=max_calls_per_authority,
+                    mib_in_flight=max_mib,
+                    workers=workers,
+                ),
+                exchanges_per_authority=max_exchanges,
+                health=metrics,
                 progress=report,
-                logged=_tell_logged if _watched(as_json=as_json) else None,
+                logged=_teller(lines, as_json=as_json),
             )
         # Until here a signal ends the process as it ends any other.
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, stop)
-        with server:
-            _say_ready(server, as_json=as_json)
-            stopped.wait()
+        Service(_Told(lines, as_json=as_json), grace_s=grace).run(server)
+
+
+class _Told:
+    """Tells of what happens to the service, as lines for people or as JSON lines."""
+
+    def __init__(self, lines: "ServerLog | None", *, as_json: bool) -> None:
+        self._lines = lines
+        self._as_json = as_json
+
+    def started(self, server: "psishare.Server") -> None:
+        if self._lines is not None:
+            self._lines.event(
+                "serve.started",
+                address=server.address,
+                health=server.health_address,
+                datasets=server.datasets,
+                recovered=server.recovered,
+            )
+        _say_ready(server, as_json=self._as_json)
+
+    def reloaded(self, server: "psishare.Server") -> None:
+        self._tell("serve.reloaded", f"reloaded: serving {', '.join(server.datasets)}")
+
+    def reload_failed(self, error: PsishareError) -> None:
+        if self._lines is not None:
+            self._lines.failure("serve.reload_failed", reason=error.reason, message=error.message)
+        else:
+            tell(f"error: not reloaded, all is as it was before: {error.diagnostics()}")
+
+    def stopping(self, grace_s: float) -> None:
+        text = f"stopping: exchanges that are open have {grace_s:g} s to end"
+        self._tell("serve.stopping", text, grace_s=grace_s)
+
+    def stopped(self, n_aborted: int) -> None:
+        self._tell("serve.stopped", f"stopped; exchanges aborted: {n_aborted}", aborted=n_aborted)
+
+    def _tell(self, event: str, text: str, **fields: float) -> None:
+        if self._lines is not None:
+            self._lines.event(event, **fields)
+        elif _watched(as_json=self._as_json):
+            tell(text)
+
+
+@contextlib.contextmanager
+def _json_log() -> "Iterator[ServerLog]":
+    from psishare.client.server_log import ServerLog  # noqa: PLC0415  help must not load it
+
+    with contextlib.closing(ServerLog(sys.stderr)) as lines:
+        yield lines
+
+
+def _teller(lines: "ServerLog | None", *, as_json: bool) -> "Callable[[Entry], None] | None":
+    """Return what hears of each entry of the log, where anybody listens."""
+    if lines is not None:
+        return lines.entry
+    return _tell_logged if _watched(as_json=as_json) else None
 
 
 def _require_pairs(data: list[Path], columns: "list[psishare.KeyColumn]", names: list[str]) -> None:
@@ -179,12 +291,15 @@ def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
             {
                 "listening": server.address,
                 "datasets": server.datasets,
+                "health": server.health_address,
                 "recovered": server.recovered,
             }
         )
         return
     if server.recovered:
         tell(_recovered(server.recovered))
+    if server.health_address is not None:
+        tell(f"health and metrics on {server.health_address}")
     say(f"listening on {server.address}")
 
 

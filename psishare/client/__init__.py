@@ -34,11 +34,13 @@ from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Revoked
 from psishare.keys.passphrase import Passphrase
 from psishare.tables import Table, open_table
+from psishare.transport.limits import Limits
 
 __all__ = [
     "DraftedMandate",
     "KeyColumn",
     "KindDescription",
+    "Limits",
     "ListQuality",
     "ListSource",
     "Match",

@@ -14,7 +14,7 @@ from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
 from psishare.exchange.offering import EncodedOffering, Offering
-from psishare.exchange.platform import IDLE_TIMEOUT_S
+from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S
 from psishare.exchange.prepared_list import KeyColumn, prepare
 from psishare.exchange.publication import Publication, Revoked
 from psishare.exchange.register import Register, Row
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from psishare.exchange.authority import Progress
     from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
+    from psishare.transport.limits import Limits
 
 
 from psishare.client.input_table import input_table
@@ -332,6 +333,9 @@ class Party:
         lists: Iterable[ListSource] = (),
         out: Path | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
+        limits: Limits | None = None,
+        exchanges_per_authority: int = EXCHANGES_PER_AUTHORITY,
+        health: str | None = None,
         progress: Progress | None = None,
         logged: Callable[[Entry], None] | None = None,
     ) -> Server:
@@ -343,33 +347,43 @@ class Party:
             lists: lists served with ``ecdh`` and ``openmined``.
             out: with output ``both``: the folder for the platform's own matches, a file an exchange.
             idle_timeout_s: how long an exchange may stand still before it is aborted.
+            limits: how many connections, calls and bytes are taken on at once, of all and of each.
+            exchanges_per_authority: how many exchanges one authority may have open at once.
+            health: ``host:port`` of this machine where health and metrics are answered; None: nowhere.
             progress: called as lists are read.
             logged: called with every new entry of the log, soon after it is there.
 
         Raises:
-            ConfigError: nothing is to be served, the address is not usable, or the home does not open.
+            ConfigError: nothing is to be served, an address is not usable, or the home does not open.
         """
         require_role(self.home, "platform")
         self.home.unlock()
         report = progress or quiet
+        names = list(datasets)
         sources = [ListSource(input_table(each.data), each.key, each.name) for each in lists]
         prepared = [prepare(source.data, source.key, rows_read(report)) for source in sources]
-        self._publication().destroy_due_keys()
-        offerings: list[Offering] = [self._encoded(dataset) for dataset in datasets]
-        offerings += [listed(s, p) for s, p in zip(sources, prepared, strict=True)]
-        if not offerings:
+        listings = [listed(s, p) for s, p in zip(sources, prepared, strict=True)]
+        if not names and not listings:
             raise ConfigError(
                 "there is nothing to serve",
                 mend="Name a dataset with --dataset, or a list with --data, --key and --name.",
                 reason="nothing_to_serve",
             )
+
+        def offered() -> list[Offering]:
+            self._publication().destroy_due_keys()
+            return [*map(self._encoded, names), *listings]
+
         own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
         return Server(
             self,
             address,
-            offerings=offerings,
+            offered=offered,
             matched=matches_writer(own, out),
             idle_timeout_s=idle_timeout_s,
+            limits=limits,
+            exchanges_per_authority=exchanges_per_authority,
+            health=health,
             logged=logged,
         )
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Self
 
+from cryptography.x509 import load_der_x509_certificate
+
 from psishare.audit.entry import Entry, parse_entry
+from psishare.client.health_port import HealthPort
+from psishare.client.opened_home import tls_identity
+from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
 from psishare.exchange.admission import PlatformRooms
-from psishare.exchange.platform import Platform
+from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S, Platform
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy
 from psishare.transport.address import Address
+from psishare.transport.grpc_reception import ANSWERED
 from psishare.transport.grpc_server import GrpcServer
 
 if TYPE_CHECKING:
@@ -26,11 +33,17 @@ if TYPE_CHECKING:
     from psishare.client.party import Party
     from psishare.exchange.offering import Offering
     from psishare.parties.peers import Peers
-
-
-from psishare.client.opened_home import tls_identity
+    from psishare.transport.limits import Limits
+    from psishare.transport.turnstile import Load
 
 HOUSEKEEPING_S = 1.0
+UNHEALTHY_AFTER_S = 10.0
+"""How long after the last good round a server counts as healthy."""
+
+QUIET_S = 0.3
+"""How long no call may come before nothing more is expected of exchanges that have ended."""
+
+LOOK_EVERY_S = 0.05
 
 _logger = logging.getLogger(__name__)
 
@@ -38,10 +51,21 @@ _logger = logging.getLogger(__name__)
 class Server:
     """A platform that serves. It runs from its making to ``stop``.
 
+    Args:
+        party: the platform.
+        address: ``host:port`` to listen on.
+        offered: opens what is served; called again at each reload.
+        matched: takes the platform's own matches (output ``both``).
+        idle_timeout_s: how long an exchange may stand still.
+        limits: how much is taken on at once.
+        exchanges_per_authority: how many exchanges one authority may have open at once.
+        health: ``host:port`` of this machine for health and metrics, or None.
+        logged: called with every new entry of the log.
+
     Attributes:
         port: where it listens.
         address: the same, as ``host:port``.
-        datasets: the names of what it serves, sorted.
+        health_address: where health and metrics are answered, or None.
         recovered: exchanges of a process that is gone, which it has recorded as aborted.
     """
 
@@ -50,52 +74,170 @@ class Server:
         party: Party,
         address: str,
         *,
-        offerings: list[Offering],
-        matched: Callable[[bytes, str, pa.Array], None] | None,
-        idle_timeout_s: float,
-        logged: Callable[[Entry], None] | None,
+        offered: Callable[[], list[Offering]],
+        matched: Callable[[bytes, str, pa.Array], None] | None = None,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        limits: Limits | None = None,
+        exchanges_per_authority: int = EXCHANGES_PER_AUTHORITY,
+        health: str | None = None,
+        logged: Callable[[Entry], None] | None = None,
     ) -> None:
-        self.datasets = sorted({offering.name for offering in offerings})
+        self._party = party
+        self._offered = offered
         self._budget = Budget(party.home.state_path)
-        rooms = PlatformRooms(
-            home=party.home,
-            peers=party.peers,
-            log=party.log,
-            budget=self._budget,
-            register=party.register,
-            policy=Policy.load(party.home.policy_path),
+        offerings = offered()
+        self._names = _names(offerings)
+        self._platform = Platform(
+            PlatformRooms(
+                home=party.home,
+                peers=party.peers,
+                log=party.log,
+                budget=self._budget,
+                register=party.register,
+                policy=Policy.load(party.home.policy_path),
+            ),
+            offerings,
+            matched=matched,
+            idle_timeout_s=idle_timeout_s,
+            exchanges_per_authority=exchanges_per_authority,
         )
-        self._platform = Platform(rooms, offerings, matched=matched, idle_timeout_s=idle_timeout_s)
-        self.recovered = self._platform.recover()
+        self._metrics = ServerMetrics(party.home.path)
+        listeners = [self._metrics.count_entry, *([logged] if logged else [])]
+        self._house = _House(self._platform, _News(party.log, listeners))
+        self._draining = False
         self._server = GrpcServer(
             self._platform,
             address=address,
             identity=tls_identity(party.home),
             pinned_clients=lambda: _pinned_authorities(party.peers),
+            limits=limits,
             on_stranger=_turned_away,
+            on_call=self._metrics.count_call,
         )
-        self.port = self._server.start()
+        self._health = None if health is None else HealthPort(health, self, self._metrics.text)
+        try:
+            self.recovered = self._platform.recover()
+            self.port = self._server.start()
+        except BaseException:
+            self._close_health()
+            raise
         self.address = str(Address(Address.parse(address).host, self.port))
-        self._news = None if logged is None else _News(party.log, logged)
-        self._stopped = threading.Event()
-        self._keeper = threading.Thread(
-            target=self._keep_house, name="psishare-keeper", daemon=True
-        )
-        self._keeper.start()
+        self._metrics.watch(self)
+        self._house.start()
+
+    @property
+    def datasets(self) -> list[str]:
+        """The names of what is served, sorted."""
+        return self._names
+
+    @property
+    def health_address(self) -> str | None:
+        """Where health and metrics are answered, as ``host:port``, or None."""
+        return None if self._health is None else self._health.address
+
+    @property
+    def load(self) -> Load:
+        """What is taken on now."""
+        return self._server.load
+
+    @property
+    def connections(self) -> int:
+        """How many connections have come so far, strangers' included."""
+        return self._server.connections
+
+    @property
+    def strangers(self) -> int:
+        """How many of these never made a call as a pinned party."""
+        return self._server.strangers
+
+    @property
+    def open_by_authority(self) -> dict[str, int]:
+        """How many exchanges each authority has open, of those that have any."""
+        return self._platform.open_by_authority
+
+    @property
+    def log_size(self) -> int:
+        """How many entries the log has."""
+        return self._party.log.size
+
+    @property
+    def certificate_expires_s(self) -> float:
+        """When the TLS certificate ends, in seconds since 1970."""
+        certificate = load_der_x509_certificate(self._party.home.card.certificates()[0])
+        return certificate.not_valid_after_utc.timestamp()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no exchange is opened any more."""
+        return self._draining
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it keeps house, and what ended could be recorded in the log."""
+        return self._house.is_healthy
+
+    def reload(self) -> None:
+        """Read policy, peers and datasets again; they count from the next offer on.
+
+        Lists are read once, when serving begins. Exchanges that are open go on as they began.
+
+        Raises:
+            ConfigError, VerificationError: something of it is not as it must be; then everything stays
+                as it was.
+        """
+        try:
+            policy = Policy.load(self._party.home.policy_path)
+            offerings = self._offered()
+            self._party.peers.reload()
+        except PsishareError as error:
+            self._metrics.count_reload(error.reason)
+            raise
+        self._platform.reload(policy, offerings)
+        self._names = _names(offerings)
+        self._metrics.count_reload(ANSWERED)
+
+    def drain(self, grace_s: float, *, is_hurried: Callable[[], bool] = lambda: False) -> int:
+        """Open no exchange any more, and wait for those that are open to end.
+
+        Args:
+            grace_s: seconds to wait at most.
+            is_hurried: asked now and then whether to wait no longer.
+
+        Returns:
+            How many are open still; ``stop`` aborts them.
+        """
+        self._draining = True
+        self._platform.drain()
+        deadline_s = time.monotonic() + grace_s
+        quiet_since_s = time.monotonic()
+        while (now_s := time.monotonic()) < deadline_s:
+            if self.open_by_authority or self.load.calls:
+                quiet_since_s = now_s
+            elif now_s - quiet_since_s >= QUIET_S:
+                break
+            if is_hurried():
+                break
+            time.sleep(LOOK_EVERY_S)
+        return sum(self.open_by_authority.values())
 
     def stop(self) -> None:
         """Take no more calls, abort what is still open, and return within seconds."""
-        if self._stopped.is_set():
+        if self._house.is_stopped:
             return
-        self._stopped.set()
+        self._draining = True
+        self._house.stop()
         quiet = self._server.stop()
-        self._keeper.join()
+        self._house.join()
         self._platform.stop()
-        if self._news is not None:
-            self._news.tell()
+        self._house.news.tell()
+        self._close_health()
         # A call that is still being worked out holds the budget; its thread ends with the process.
         if quiet:
             self._budget.close()
+
+    def _close_health(self) -> None:
+        if self._health is not None:
+            self._health.close()
 
     def __enter__(self) -> Self:
         """Return the server."""
@@ -110,30 +252,76 @@ class Server:
         """Stop."""
         self.stop()
 
-    def _keep_house(self) -> None:
+
+class _House:
+    """Aborts what stands still, records what the log would not take before, and tells the news.
+
+    Args:
+        platform: whose house is kept.
+        news: of its log.
+    """
+
+    def __init__(self, platform: Platform, news: _News) -> None:
+        self.news = news
+        self._platform = platform
+        self._stopped = threading.Event()
+        self._kept_s = time.monotonic()
+        self._thread = threading.Thread(target=self._keep, name="psishare-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no other round."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for the last round to end."""
+        self._thread.join()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether a round has gone well lately."""
+        return time.monotonic() - self._kept_s < UNHEALTHY_AFTER_S
+
+    def _keep(self) -> None:
         while not self._stopped.wait(HOUSEKEEPING_S):
             try:
                 self._platform.expire()
-                if self._news is not None:
-                    self._news.tell()
+                self.news.tell()
             except PsishareError as error:
                 # The disk may be full; it is tried again, and calls are refused meanwhile.
                 _logger.warning("%s [%s]", error.message, error.reason)
+            else:
+                if not self._platform.has_unrecorded:
+                    self._kept_s = time.monotonic()
 
 
 class _News:
     """Tells of each entry that has come into a log since this was made."""
 
-    def __init__(self, log: Log, told: Callable[[Entry], None]) -> None:
+    def __init__(self, log: Log, listeners: list[Callable[[Entry], None]]) -> None:
         self._log = log
-        self._told = told
+        self._listeners = listeners
         self._size = log.size
 
     def tell(self) -> None:
         """Tell of what has come since the last time."""
         start, self._size = self._size, self._log.size
         for data in self._log.entries(start, self._size):
-            self._told(parse_entry(data))
+            entry = parse_entry(data)
+            for told in self._listeners:
+                told(entry)
+
+
+def _names(offerings: list[Offering]) -> list[str]:
+    return sorted({offering.name for offering in offerings})
 
 
 def _pinned_authorities(peers: Peers) -> tuple[bytes, ...]:

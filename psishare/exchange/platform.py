@@ -223,6 +223,12 @@ class Platform:
         """How many exchanges each authority has open, of those that have any."""
         return dict(Counter(e.terms.offer.authority for e in self._open_exchanges()))
 
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether an exchange has ended whose end the log would not take yet."""
+        with self._live.lock:
+            return bool(self._live.unrecorded)
+
     def _require_room(self, peer: Peer) -> None:
         """Ask an authority to come again where no exchange can be opened for it now.
 

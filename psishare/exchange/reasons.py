@@ -449,6 +449,8 @@ REASONS: tuple[Reason, ...] = (
             "pinned_unreadable": "The pinned certificates cannot be read.",
             "policy_invalid": "The policy file is not valid.",
             "revocations_unreadable": "A revocation list that is held cannot be read.",
+            "metrics_not_loopback": "Health and metrics were to be answered for other machines.",
+            "settings_invalid": "A setting in party.toml is unknown or wrong; it is named.",
             "role_unfit": "The home folder is of a party of another role.",
             "signer_failed": "A signer that keeps a key elsewhere failed.",
             "signer_unknown": "No installed package, or more than one, offers this signer.",

@@ -26,6 +26,14 @@ from psishare.keys.vault import Vault
 from psishare.parties.card import Card, LogKeys, Role, TlsCertificates, parse_card, sign_card
 from psishare.parties.field import DisplayName, PartyId, write_time
 from psishare.parties.party_keys import PartyKeys, base64_text, make_party_keys
+from psishare.parties.settings import (
+    PARTY_FILE,
+    SETTINGS,
+    MatchSettings,
+    ServeSettings,
+    not_toml,
+    parse_settings,
+)
 from psishare.parties.tls import VALID_DAYS
 
 if TYPE_CHECKING:
@@ -40,7 +48,6 @@ if TYPE_CHECKING:
 HOME_VERSION = 1
 FOLDER_MODE = 0o700
 _EVERYONE_ELSE = 0o077
-_PARTY_FILE = "party.toml"
 CARD_FILE = "card.json"
 _FOLDERS = ("datasets", "exchanges", "keys", "mandates", "peers")
 _KEYS_FOLDER = "keys"
@@ -56,6 +63,8 @@ class _Party(BaseModel):
     id: PartyId
     role: Role
     display_name: DisplayName
+    serve: ServeSettings | None = None
+    match: MatchSettings | None = None
 
 
 class Home:
@@ -137,7 +146,7 @@ class Home:
         party = _read_party(path)
         card = parse_card(_read(path / CARD_FILE))
         if (card.id, card.role, card.display_name) != (party.id, party.role, party.display_name):
-            raise _invalid(path, f"{_PARTY_FILE} and the card tell of different parties")
+            raise _invalid(path, f"{PARTY_FILE} and the card tell of different parties")
         return cls(path, card, Vault(path / _KEYS_FOLDER, passphrase))
 
     @property
@@ -319,7 +328,7 @@ def _require_private(path: Path) -> None:
     try:
         status = path.stat()
         key_modes = [(file, file.lstat().st_mode) for file in (path / "keys").iterdir()]
-        if not (path / _PARTY_FILE).is_file():
+        if not (path / PARTY_FILE).is_file():
             raise FileNotFoundError
     except PermissionError:
         raise _exposed(path, "belongs to another user", "home_exposed") from None
@@ -344,18 +353,20 @@ def _read_party(path: Path) -> _Party:
     if type(version) is int and version != HOME_VERSION:
         _migrate(path, version)
         fields = _read_toml(path)
+    for command in SETTINGS.keys() & fields.keys():
+        parse_settings(path / PARTY_FILE, command, fields[command])
     try:
         return _Party.model_validate(fields)
     except ValidationError as error:
         keys = ", ".join(sorted({str(found["loc"][0]) for found in error.errors()}))
-        raise _invalid(path, f"{_PARTY_FILE} has keys missing, unknown or wrong: {keys}") from None
+        raise _invalid(path, f"{PARTY_FILE} has keys missing, unknown or wrong: {keys}") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_read(path / _PARTY_FILE).decode("utf-8"))
-    except ValueError:
-        raise _invalid(path, f"{_PARTY_FILE} is not TOML") from None
+        return tomllib.loads(_read(path / PARTY_FILE).decode("utf-8"))
+    except ValueError as error:
+        raise not_toml(path / PARTY_FILE, error) from None
 
 
 def _migrate(path: Path, version: int) -> None:
@@ -380,7 +391,7 @@ def _write_party(folder: Path, party: _Party) -> None:
         f'role = "{party.role}"\n'
         f'display_name = "{name}"\n'
     )
-    write_durably(folder / _PARTY_FILE, text.encode(), error=ConfigError, reason="home_unwritable")
+    write_durably(folder / PARTY_FILE, text.encode(), error=ConfigError, reason="home_unwritable")
 
 
 def _valid_party(fields: dict[str, object]) -> _Party:

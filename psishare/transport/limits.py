@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
 from psishare.errors import TransportError
 from psishare.transport.message import MESSAGE_BYTES_MAX
@@ -19,6 +19,11 @@ WORKERS_MIN: Final = 16
 WORKERS_PER_CORE: Final = 4
 BUSY: Final = "peer_busy"
 STOPPING: Final = "peer_stopping"
+
+
+def default_workers() -> int:
+    """Return how many calls are worked on at once on this machine, unless an operator says."""
+    return max(WORKERS_MIN, WORKERS_PER_CORE * (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,29 @@ class Limits:
     calls: int = 512
     calls_per_caller: int = 256
     bytes_in_flight: int = 256 * MIB
-    workers: int = max(WORKERS_MIN, WORKERS_PER_CORE * (os.cpu_count() or 1))
+    workers: int = field(default_factory=default_workers)
     receive_s: float = 30.0
     send_s: float = 30.0
     wait_s: float = 30.0
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        connections: int,
+        calls: int,
+        calls_per_caller: int,
+        mib_in_flight: int,
+        workers: int | None,
+    ) -> Self:
+        """Return limits as an operator sets them: bytes in MiB, workers by the cores where None."""
+        return cls(
+            connections=connections,
+            calls=calls,
+            calls_per_caller=calls_per_caller,
+            bytes_in_flight=mib_in_flight * MIB,
+            workers=workers or default_workers(),
+        )
 
     @property
     def workers_per_caller(self) -> int:

@@ -19,7 +19,7 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 SECTION = re.compile(r"`([a-z-]+\.md)` sections? (\d+)((?:, \d+)*(?: and \d+)?)")
 COMMAND = re.compile(r"`psishare ([a-z ]+)")
 OPTION = re.compile(r"`(--[a-z-]+)")
-FOREIGN_OPTIONS = frozenset({"--help"})
+FOREIGN_OPTIONS = frozenset({"--help", "--install-completion", "--show-completion"})
 
 documents = [path for place in PLACES for path in sorted(ROOT.glob(place))]
 each_document = pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_missing_key_file_is_named(tmp_path: Path) -> None:
         ("version = 1", "version = 0", "home_version"),
         ("version = 1", 'version = "1"', "home_invalid"),
         ("version = 1", "", "home_invalid"),
-        ("version = 1", "version = ", "home_invalid"),
+        ("version = 1", "version = ", "settings_invalid"),
         ("version = 1", "version = 1\nextra = 1", "home_invalid"),
         ('role = "platform"', 'role = "authority"', "home_invalid"),
         ('id = "telecom.example"', 'id = "other.example"', "home_invalid"),
