@@ -22,7 +22,7 @@ from psishare.mandates.envelope import (
     verify_envelope,
 )
 from psishare.mandates.notices import Notices
-from psishare.mandates.policy import Policy
+from psishare.mandates.policy import Emergency, Policy
 from psishare.mandates.revocation import (
     RevocationList,
     read_revocations,
@@ -95,7 +95,7 @@ def verify_mandate(envelope: bytes, home: Home) -> VerifiedMandate:
     mandate = verified.mandate
     # Whether an emergency may be used is for the platform to say that is asked.
     own = home.card.role == "platform"
-    policy = Policy.load(home.policy_path) if own else Policy(emergency=True)
+    policy = Policy.load(home.policy_path) if own else Policy(emergency=Emergency(allowed=True))
     smallest = Request(
         authority=mandate.authority,
         platform=mandate.platform,

@@ -14,7 +14,10 @@ from psishare.errors import AuthorisationError, ProtocolError
 from psishare.exchange.document import now, read_time
 from psishare.exchange.offer import OFFER, WIRE_VERSION, Offer
 from psishare.keys.statement import verify_statement
+from psishare.mandates.asked import Asked
+from psishare.mandates.budget import Claim
 from psishare.mandates.check import Request, check_mandate
+from psishare.mandates.decision import Decision, Verdict, decide
 from psishare.mandates.envelope import TrustedKeys, VerifiedMandate, verify_envelope
 from psishare.mandates.notices import Notices
 from psishare.psi import suite
@@ -145,8 +148,8 @@ class Admission:
             )
         return offering
 
-    def authorise(self, offer: Offer, envelope: bytes) -> VerifiedMandate:
-        """Check mandate, policy and budget, in this order (section 6, steps 7 to 9)."""
+    def authorise(self, offer: Offer, envelope: bytes, offering: Offering) -> VerifiedMandate:
+        """Decide by mandate, policy and budget, which is reserved (section 6, steps 7 to 9)."""
         if hashlib.sha256(envelope).hexdigest() != offer.mandate_sha256:
             raise AuthorisationError(
                 "the mandate is not the one that the offer names",
@@ -154,23 +157,34 @@ class Admission:
                 reason="mandate_mismatch",
             )
         verified = self.verify_mandate(envelope)
-        asked = Request(
-            authority=offer.authority,
-            platform=offer.platform,
-            protocol=offer.protocol,
-            dataset=offer.dataset,
-            kind=offer.kind,
-            output=offer.output,
-            rows=offer.rows,
-        )
-        tolerance_s = self._rooms.policy.clock_tolerance_s
-        check_mandate(verified.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
+        request, tolerance_s = _request(offer), self._rooms.policy.clock_tolerance_s
+        # Before what may have become known since: what the mandate says of itself.
+        check_mandate(verified.mandate, request, now=now(), clock_tolerance_s=tolerance_s)
         self.require_in_force(verified)
-        self._rooms.policy.decide(asked)
-        self._rooms.budget.reserve(
-            offer.exchange_id, verified.mandate, rows=offer.rows, kind=offer.kind, opened_at=now()
+        asked = Asked(
+            mandate=verified.mandate,
+            validated=verified.validated,
+            request=request,
+            dataset_rows=offering.n_items,
         )
+        decision = self._reserve(offer, asked)
+        if decision.verdict is not Verdict.ALLOW:
+            raise decision.refusal()
         return verified
+
+    def _reserve(self, offer: Offer, asked: Asked) -> Decision:
+        """Decide on an offer; what is allowed is reserved in the same step."""
+        policy, time = self._rooms.policy, now()
+        claim = Claim(
+            exchange_id=offer.exchange_id,
+            mandate_id=asked.mandate.id,
+            authority=offer.authority,
+            kind=offer.kind,
+            rows=offer.rows,
+            opened_at=time,
+            day=policy.day(time),
+        )
+        return self._rooms.budget.reserve(claim, lambda spent: decide(policy, asked, spent, time))
 
     def verify_mandate(self, envelope: bytes) -> VerifiedMandate:
         """Verify a mandate's signatures with the keys of the parties trusted here.
@@ -197,6 +211,18 @@ class Admission:
     def _trusted(self) -> TrustedKeys:
         peers = self._rooms.peers
         return TrustedKeys(issuers=peers.trusted("issuer"), validators=peers.trusted("validator"))
+
+
+def _request(offer: Offer) -> Request:
+    return Request(
+        authority=offer.authority,
+        platform=offer.platform,
+        protocol=offer.protocol,
+        dataset=offer.dataset,
+        kind=offer.kind,
+        output=offer.output,
+        rows=offer.rows,
+    )
 
 
 def require_not_revoked(offering: Offering) -> None:

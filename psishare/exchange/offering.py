@@ -67,6 +67,10 @@ class Offering(Protocol):
         """Whether the platform has revoked it, since it was opened too."""
 
     @property
+    def n_items(self) -> int:
+        """How many distinct identifiers it holds."""
+
+    @property
     def n_elements(self) -> int:
         """How many elements of its own an exchange sends; 0 for an encoded set."""
 
@@ -106,6 +110,7 @@ class EncodedOffering:
         self.ruleset = Ruleset(version=manifest.ruleset.version, digest=manifest.ruleset.digest)
         self.epoch: int | None = manifest.epoch
         self.manifest_sha256: str | None = dataset.signed.sha256.hex()
+        self.n_items = manifest.items
         self.max_query = manifest.max_query
         self._platform = OprfPlatform(dataset.key())
 
@@ -160,9 +165,14 @@ class ListOffering:
         )
 
     @property
-    def n_elements(self) -> int:
+    def n_items(self) -> int:
         """The list's length."""
         return len(self.identifiers)
+
+    @property
+    def n_elements(self) -> int:
+        """The list's length."""
+        return self.n_items
 
     def driver(self, protocol: suite.Protocol, output: Output, seed: _native.Seed) -> Driver:  # noqa: ARG002  the platform computes the same for every output
         """Start one exchange's computation, with a scalar or key that lives as long as it."""

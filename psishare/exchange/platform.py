@@ -47,6 +47,7 @@ from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.opening import Opening, keep_opening, seal_opening
 from psishare.exchange.reasons import REFUSALS, recorded, refusal_class
 from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
+from psishare.exchange.recount import recount
 from psishare.exchange.register import LIVE, Row, State
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement
@@ -151,6 +152,8 @@ class Platform:
         Returns:
             How many of them were aborted; the others had their receipt, or their end, already.
         """
+        # A state that was lost or restored must not give back what the log says was spent.
+        recount(self._rooms.log, self._rooms.budget)
         interrupted = _End("interrupted", self._id)
         orphans = [row.exchange_id for row in self._rooms.register.orphans()]
         aborted = sum(self._record(exchange_id, interrupted) for exchange_id in orphans)
@@ -311,7 +314,7 @@ class Platform:
             offered.entered = self._enter(offer.exchange_id, request.offer.document, peer)
             if not offered.entered:
                 raise _repeated(offer.exchange_id)
-            mandate = self._admission.authorise(offer, request.mandate)
+            mandate = self._admission.authorise(offer, request.mandate, offering)
         except REFUSALS as refusal:
             self._refuse(offered, request, refusal, peer)
             raise

@@ -1,7 +1,8 @@
-"""The budget: rows and exchanges spent under each mandate, kept in ``state.db``.
+"""The budget: rows and exchanges per mandate, authority, kind and day, kept in ``state.db``.
 
 What is reserved counts as used for everyone else; what is charged is never given back. Every change
-is durable before it returns, and atomic among the threads and processes of one host.
+is durable before it returns, and atomic among the threads and processes of one host. A file that was
+lost or restored from an old copy gives nothing back: ``recount`` takes the log's word where it is more.
 Source: protocols/specs/mandate.md, section 8.
 """
 
@@ -12,16 +13,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from psishare.errors import AuthorisationError, ConfigError, ProtocolError
+from psishare.mandates.decision import Decision, Verdict
+from psishare.mandates.spent import Spent, Usage
 from psishare.mandates.state_file import StateFile
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from psishare.mandates.mandate import Mandate
-
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 _VERSION_TABLE = """
@@ -59,13 +60,86 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
 )
-_USAGE = """
-SELECT COALESCE(SUM(CASE released WHEN 1 THEN rows_charged ELSE rows_offered END), 0), COUNT(*)
-FROM budget_exchanges WHERE mandate_id = ?
-"""
+_DAILY = (
+    "CREATE INDEX budget_by_day ON budget_exchanges (opened_at)",
+    """
+    CREATE TABLE budget_log (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        counted INTEGER NOT NULL CHECK (counted >= 0)
+    )
+    """,
+    "INSERT INTO budget_log VALUES (1, 0)",
+)
+"""What version 2 has besides: the days, and how much of the log has been counted."""
+_ROWS = "COALESCE(SUM(CASE released WHEN 1 THEN rows_charged ELSE rows_offered END), 0), COUNT(*)"
+_OF_MANDATE = f"SELECT {_ROWS} FROM budget_exchanges WHERE mandate_id = ?"  # noqa: S608  ours
+_OF_DAY = (
+    f"SELECT authority, kind, {_ROWS} FROM budget_exchanges"  # noqa: S608  ours
+    " WHERE opened_at >= ? AND opened_at < ? GROUP BY authority, kind"
+)
 
-_MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+
+def _add_days(database: sqlite3.Connection) -> None:
+    for statement in _DAILY:
+        database.execute(statement)
+
+
+_MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _add_days}
 """From each older schema version, the step to the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What an exchange is to reserve.
+
+    Attributes:
+        exchange_id: 32 bytes.
+        mandate_id: under which mandate.
+        authority: who asks.
+        kind: about what.
+        rows: how many distinct identifiers, 0 or more.
+        opened_at: when, with a time zone.
+        day: when the platform's day begins that this is on, and when the next one does.
+    """
+
+    exchange_id: bytes
+    mandate_id: str
+    authority: str
+    kind: str
+    rows: int
+    opened_at: datetime
+    day: tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What the log tells of an exchange that it has opened.
+
+    Attributes:
+        exchange_id: 32 bytes.
+        mandate_id: under which mandate.
+        authority: who asked.
+        kind: about what.
+        rows: what was offered.
+        opened_at: when, with a time zone.
+        charged: what it was charged, or None where the log does not tell of its end.
+    """
+
+    exchange_id: bytes
+    mandate_id: str
+    authority: str
+    kind: str
+    rows: int
+    opened_at: datetime
+    charged: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What the log tells of the end of an exchange that it opened before it was last counted."""
+
+    exchange_id: bytes
+    charged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +151,6 @@ class Charge:
     """
 
     repeated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What is reserved or charged under a mandate."""
-
-    rows: int
-    exchanges: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +199,68 @@ class Budget:
         """Close the file; what is reserved stays reserved."""
         self._state.close()
 
-    def reserve(
-        self, exchange_id: bytes, mandate: Mandate, *, rows: int, kind: str, opened_at: datetime
-    ) -> None:
-        """Reserve an exchange's offered rows under its mandate.
+    def reserve(self, claim: Claim, judge: Callable[[Spent], Decision]) -> Decision:
+        """Reserve an exchange's rows if a decision on what is spent allows it, all in one step.
 
         Args:
-            exchange_id: 32 bytes.
-            mandate: verified and checked; its id, authority and caps are used.
-            rows: what the exchange offers, 0 or more.
-            kind: the kind of the identifiers.
-            opened_at: with a time zone.
+            claim: what is to be reserved.
+            judge: decides, given what is reserved and charged without this.
+
+        Returns:
+            The decision; only where it allows something is reserved.
 
         Raises:
-            AuthorisationError: ``exchange_repeated``, ``budget_rows_exhausted`` or
-                ``budget_exchanges_exhausted``; nothing is reserved.
+            AuthorisationError: ``exchange_repeated``; nothing is reserved.
             AuditError: ``state_write_failed``; nothing is reserved.
         """
         with self._state.writing() as database:
-            if _exists(database, exchange_id):
+            if _exists(database, claim.exchange_id):
                 raise _repeated()
-            used = Usage(*database.execute(_USAGE, (mandate.id,)).fetchone())
-            _require_rows(used, rows, mandate.max_rows_total)
-            _require_exchange(used, mandate.max_exchanges)
-            database.execute(
-                "INSERT INTO budget_exchanges"
-                " (exchange_id, mandate_id, authority, kind, rows_offered, opened_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (exchange_id, mandate.id, mandate.authority, kind, rows, _write_time(opened_at)),
-            )
+            decision = judge(_spent(database, claim))
+            if decision.verdict is Verdict.ALLOW:
+                database.execute(
+                    "INSERT INTO budget_exchanges"
+                    " (exchange_id, mandate_id, authority, kind, rows_offered, opened_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        claim.exchange_id,
+                        claim.mandate_id,
+                        claim.authority,
+                        claim.kind,
+                        claim.rows,
+                        _write_time(claim.opened_at),
+                    ),
+                )
+        return decision
+
+    def spent(self, claim: Claim) -> Spent:
+        """Return what is reserved and charged now, as a decision on a claim would see it."""
+        with self._state.reading() as database:
+            return _spent(database, claim)
+
+    def counted(self) -> int:
+        """Return how many of the log's entries have been counted in."""
+        with self._state.reading() as database:
+            found: int = database.execute("SELECT counted FROM budget_log").fetchone()[0]
+            return found
+
+    def recount(self, told: Iterable[Opened | Ended], *, counted: int) -> int:
+        """Take the log's word for every exchange that cost more by it than by this file.
+
+        Args:
+            told: what the log tells, in any order, each exchange once.
+            counted: how many of the log's entries have been counted in by now.
+
+        Returns:
+            How many exchanges had been missing or too cheap here.
+
+        Raises:
+            AuditError: ``state_write_failed``; nothing is changed.
+        """
+        with self._state.writing() as database:
+            mended = sum(_take(database, each) for each in told)
+            database.execute("UPDATE budget_log SET counted = ?", (counted,))
+        return mended
 
     def charge(  # noqa: PLR0917  one frame, in the order in which it is described
         self,
@@ -258,7 +357,7 @@ class Budget:
     def usage(self, mandate_id: str) -> Usage:
         """Return what is reserved or charged under a mandate now."""
         with self._state.reading() as database:
-            return Usage(*database.execute(_USAGE, (mandate_id,)).fetchone())
+            return Usage(*database.execute(_OF_MANDATE, (mandate_id,)).fetchone())
 
     def last_frame(self, exchange_id: bytes) -> LastFrame:
         """Return how far an exchange has been charged; one never reserved, not at all."""
@@ -277,7 +376,7 @@ class Budget:
             database.execute(_VERSION_TABLE)
             found = database.execute("SELECT version FROM budget_schema").fetchone()
             if found is None:
-                for statement in _TABLES:
+                for statement in (*_TABLES, *_DAILY):
                     database.execute(statement)
                 database.execute("INSERT INTO budget_schema VALUES (1, ?)", (SCHEMA_VERSION,))
             else:
@@ -326,23 +425,62 @@ def _open_exchange(database: sqlite3.Connection, exchange_id: bytes) -> tuple[in
     return frames, left
 
 
-def _require_rows(used: Usage, rows: int, max_rows_total: int) -> None:
-    if used.rows + rows > max_rows_total:
-        raise AuthorisationError(
-            f"{rows} rows are asked for; of the mandate's {max_rows_total},"
-            f" {max(0, max_rows_total - used.rows)} are left",
-            mend="Ask about fewer rows, or ask the issuer for another mandate.",
-            reason="budget_rows_exhausted",
-        )
+def _spent(database: sqlite3.Connection, claim: Claim) -> Spent:
+    """Add up what is reserved and charged: of the mandate, and of the claim's day."""
+    mandate = Usage(*database.execute(_OF_MANDATE, (claim.mandate_id,)).fetchone())
+    limits = tuple(_write_time(limit) for limit in claim.day)
+    groups = database.execute(_OF_DAY, limits).fetchall()
+    return Spent(
+        mandate=mandate,
+        day=_total((rows, n) for _authority, _kind, rows, n in groups),
+        authority=_total((rows, n) for who, _kind, rows, n in groups if who == claim.authority),
+        kind=_total((rows, n) for _authority, what, rows, n in groups if what == claim.kind),
+    )
 
 
-def _require_exchange(used: Usage, max_exchanges: int) -> None:
-    if used.exchanges >= max_exchanges:
-        raise AuthorisationError(
-            f"the mandate's {max_exchanges} exchanges have all been opened",
-            mend="Ask the issuer for another mandate.",
-            reason="budget_exchanges_exhausted",
-        )
+def _total(parts: Iterable[tuple[int, int]]) -> Usage:
+    rows = exchanges = 0
+    for part_rows, part_exchanges in parts:
+        rows += part_rows
+        exchanges += part_exchanges
+    return Usage(rows, exchanges)
+
+
+def _take(database: sqlite3.Connection, told: Opened | Ended) -> bool:
+    """Take one exchange's cost from the log where it is more than what stands here."""
+    found = database.execute(
+        "SELECT rows_charged, released FROM budget_exchanges WHERE exchange_id = ?",
+        (told.exchange_id,),
+    ).fetchone()
+    if found is None:
+        return isinstance(told, Opened) and _take_unknown(database, told)
+    charged, released = found
+    if told.charged is None or (released and charged >= told.charged):
+        return False
+    database.execute(
+        "UPDATE budget_exchanges SET rows_charged = MAX(rows_charged, ?), released = 1"
+        " WHERE exchange_id = ?",
+        (told.charged, told.exchange_id),
+    )
+    return bool(charged < told.charged)
+
+
+def _take_unknown(database: sqlite3.Connection, told: Opened) -> bool:
+    """Enter an exchange that is not here: what it may have cost, it has cost."""
+    database.execute(
+        "INSERT INTO budget_exchanges (exchange_id, mandate_id, authority, kind, rows_offered,"
+        " rows_charged, opened_at, released) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+        (
+            told.exchange_id,
+            told.mandate_id,
+            told.authority,
+            told.kind,
+            told.rows,
+            told.rows if told.charged is None else told.charged,
+            _write_time(told.opened_at),
+        ),
+    )
+    return True
 
 
 def _require_same(known: bytes, digest: bytes, index: int) -> None:

@@ -63,7 +63,7 @@ class Notices:
         policy.require_validator_role(verified.mandate)
         check_validation(
             verified,
-            allow_emergency=policy.emergency,
+            allow_emergency=policy.emergency.allowed,
             now=now,
             clock_tolerance_s=policy.clock_tolerance_s,
         )

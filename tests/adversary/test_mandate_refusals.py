@@ -18,7 +18,7 @@ from psishare.errors import AuthorisationError, ExitCode, PsishareError
 from psishare.exchange.document import now
 from psishare.mandates.draft import Grounds
 from psishare.mandates.envelope import new_envelope, read_envelope, sign_envelope
-from psishare.mandates.policy import Policy
+from psishare.mandates.policy import Emergency, Policy
 from psishare.psi import suite
 from psishare.psi.oprf import OprfPlatform
 from psishare.transport.channel import Call
@@ -99,7 +99,7 @@ CASES: dict[str, Case] = {
     ),
     "an emergency that was not validated in time": Case(
         "mandate_validation_overdue",
-        policy=Policy(emergency=True),
+        policy=Policy(emergency=Emergency(allowed=True)),
         envelope=lambda stage: issued_alone(
             stage,
             emergency=Grounds("danger to life", now() - HOUR),
@@ -202,7 +202,9 @@ def test_a_stale_list_fails_closed_until_it_is_renewed(
 
 
 def test_an_emergency_is_used_on_one_signature_and_later_on_two(stage: Stage) -> None:
-    platform = stage.responder(stage.listing(THEIRS), policy=Policy(emergency=True))
+    platform = stage.responder(
+        stage.listing(THEIRS), policy=Policy(emergency=Emergency(allowed=True))
+    )
     alone = issued_alone(stage)
     stage.exchange(platform, stage.ask(OURS, mandate=alone, protocol=suite.Protocol.ECDH))
     both = sign_envelope(alone, stage.homes[VALIDATOR].log_signer(), party=VALIDATOR)

@@ -8,19 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from budget_examples import reserve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mandate_examples import NOW, Signers, make_mandate, make_request
+from mandate_examples import (
+    AUTHORITY,
+    ISSUER,
+    NOW,
+    PLATFORM,
+    Signers,
+    make_mandate,
+    make_request,
+)
 
 from psishare.errors import AuthorisationError, ProtocolError
+from psishare.exchange.reasons import REASONS
+from psishare.mandates.asked import Asked
 from psishare.mandates.budget import Budget
 from psishare.mandates.check import check_mandate
+from psishare.mandates.decision import Verdict, decide
 from psishare.mandates.envelope import read_envelope, verify_envelope
 from psishare.mandates.mandate import parse_mandate
-from psishare.mandates.policy import Policy
+from psishare.mandates.policy import (
+    WEEKDAYS,
+    Approval,
+    Emergency,
+    Hours,
+    PerDay,
+    Policy,
+    Validators,
+)
+from psishare.mandates.spent import Spent, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from psishare.mandates.check import Request
@@ -87,44 +107,111 @@ def test_first_rule_that_fails_is_the_reason(broken: list[bool]) -> None:
     assert caught.value.reason == expected[0]
 
 
+words = st.sampled_from(["phone", "email", "iban", "oprf", "ecdh", "matches", "count", "both", ""])
 requests = st.builds(
     make_request,
-    authority=st.text(max_size=8),
-    platform=st.text(max_size=8),
-    protocol=st.text(max_size=8),
-    dataset=st.none() | st.text(max_size=8),
-    kind=st.text(max_size=8),
-    output=st.text(max_size=8),
-    rows=st.integers(0, 2**53 - 1),
+    authority=st.sampled_from([AUTHORITY, "customs.example"]) | st.text(max_size=8),
+    platform=st.just(PLATFORM) | st.text(max_size=8),
+    protocol=words | st.text(max_size=8),
+    dataset=st.none() | st.just("customers") | st.text(max_size=8),
+    kind=words | st.text(max_size=8),
+    output=words | st.text(max_size=8),
+    rows=st.integers(0, 100) | st.integers(0, 2**53 - 1),
 )
-
-
-def decision(decide: Callable[[], None]) -> str:
-    """Return the reason of a refusal, or nothing."""
-    try:
-        decide()
-    except AuthorisationError as refusal:
-        return refusal.reason
-    return ""
-
-
+# From the year 1205 to 9966: a platform's clock, however wrong.
 days = st.integers(-300_000, 2_900_000).map(lambda number: NOW + timedelta(days=number))
+moments = st.just(NOW) | st.builds(
+    lambda day, second: day + timedelta(seconds=second), days, st.integers(0, 86_399)
+)
+caps = st.none() | st.integers(1, 100) | st.integers(1, 2**53 - 1)
+parties = st.none() | st.sets(
+    st.sampled_from([AUTHORITY, ISSUER, "customs.example"]), min_size=1
+).map(frozenset)
+kinds = st.none() | st.sets(st.sampled_from(["phone", "iban"]), min_size=1).map(frozenset)
+outputs = st.none() | st.sets(st.sampled_from(["matches", "count", "both"]), min_size=1).map(
+    frozenset
+)
+roles = st.sets(st.sampled_from(["judge", "court", "officer"]), min_size=1).map(frozenset)
+weekdays = st.sets(st.sampled_from(WEEKDAYS), min_size=1).map(frozenset)
+policies = st.builds(
+    Policy,
+    timezone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/Los_Angeles"]),
+    clock_tolerance_s=st.integers(0, 86_400),
+    issuers=parties,
+    authorities=parties,
+    kinds=kinds,
+    outputs=outputs,
+    min_rows=st.integers(0, 50),
+    max_rows_per_exchange=caps,
+    max_share_of_dataset=st.none() | st.decimals("0.0001", "1", places=4),
+    max_rows_per_mandate=caps,
+    max_exchanges_per_mandate=caps,
+    validators=st.lists(
+        st.builds(Validators, roles=roles, kinds=kinds, outputs=outputs), max_size=2
+    ).map(tuple),
+    per_day=st.builds(
+        PerDay, rows=caps, exchanges=caps, rows_per_authority=caps, exchanges_per_kind=caps
+    ),
+    hours=st.none()
+    | st.lists(
+        st.builds(Hours, days=weekdays, opens=st.sampled_from(["00:00", "08:00"])),
+        min_size=1,
+        max_size=2,
+    ).map(tuple),
+    emergency=st.builds(Emergency, allowed=st.booleans(), max_rows=caps),
+    approval=st.builds(
+        Approval, always=st.booleans(), above_rows=st.none() | st.integers(0, 50), kinds=kinds
+    ),
+)
+usages = st.builds(Usage, st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1)) | st.just(Usage())
+ledgers = st.builds(Spent, mandate=usages, day=usages, authority=usages, kind=usages)
+CODES = {reason.code for reason in REASONS if reason.error is AuthorisationError}
+DECIDED = make_mandate()
 
 
-@given(requests, days, st.integers(0, 86_400))
-def test_check_and_policy_are_total_and_deterministic(
-    request: Request, now: datetime, tolerance_s: int
+@given(
+    policies,
+    requests,
+    ledgers,
+    moments,
+    st.none() | st.integers(0, 2**40),
+    st.booleans(),
+)
+@settings(max_examples=400)
+def test_a_decision_is_total_deterministic_and_has_a_reason(
+    policy: Policy,
+    request: Request,
+    spent: Spent,
+    now: datetime,
+    dataset_rows: int | None,
+    approved: bool,
 ) -> None:
-    mandate, policy = make_mandate(), Policy(min_rows=5, max_rows_per_exchange=50)
-    checked = [
-        decision(lambda: check_mandate(mandate, request, now=now, clock_tolerance_s=tolerance_s))
-        for _ in range(2)
-    ]
-    decided = [decision(lambda: policy.decide(request)) for _ in range(2)]
-    assert checked[0] == checked[1]
-    assert not checked[0] or checked[0].startswith("mandate_")
-    assert decided[0] == decided[1]
-    assert not decided[0] or decided[0].startswith("policy_")
+    asked = Asked(mandate=DECIDED, request=request, dataset_rows=dataset_rows, approved=approved)
+    decision = decide(policy, asked, spent, now)
+    assert decide(policy, asked, spent, now) == decision
+    assert policy.day(now)[0] <= now < policy.day(now)[1]
+    rules = (*decision.refusing, *decision.holding)
+    assert {rule.reason for rule in rules} <= CODES
+    failed = [rule.reason for rule in rules if not rule.passes]
+    if not failed:
+        assert (decision.verdict, decision.rule) == (Verdict.ALLOW, None)
+        return
+    assert decision.refusal().reason == failed[0]
+    assert decision.refusal().message
+    held = failed[0] == "approval_required"
+    assert decision.verdict is (Verdict.HOLD if held else Verdict.REFUSE)
+    assert not (held and approved)
+
+
+@given(policies, requests, moments)
+@settings(max_examples=200)
+def test_a_policy_only_ever_narrows(policy: Policy, request: Request, now: datetime) -> None:
+    asked = Asked(mandate=DECIDED, request=request, dataset_rows=10**6)
+    lenient = Policy(clock_tolerance_s=policy.clock_tolerance_s)
+    if decide(lenient, asked, Spent(), now).verdict is Verdict.REFUSE:
+        assert decide(policy, asked, Spent(), now).verdict is Verdict.REFUSE
+    if decide(policy, asked, Spent(), now).verdict is Verdict.ALLOW:
+        assert decide(lenient, asked, Spent(), now).verdict is Verdict.ALLOW
 
 
 printable = st.text(
@@ -170,7 +257,7 @@ def test_budget_is_never_exceeded_and_charged_rows_never_shrink(
             exchange_id = bytes([exchange]) * 32
             try:
                 if action == "reserve":
-                    budget.reserve(exchange_id, mandate, rows=rows, kind="phone", opened_at=NOW)
+                    reserve(budget, exchange_id, mandate, rows)
                 elif action == "charge":
                     digest = bytes([index, rows]) + bytes(30)
                     charge = budget.charge(exchange_id, index, rows, digest, bytes(32), b"s")

@@ -12,11 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from budget_examples import reserve
 from mandate_examples import NOW, make_mandate
 
 from psishare.errors import AuditError, AuthorisationError, ConfigError, ExitCode, ProtocolError
-from psishare.mandates import budget as budget_module
-from psishare.mandates.budget import Budget, LastFrame, Usage
+from psishare.mandates.budget import Budget, Ended, LastFrame, Opened
+from psishare.mandates.policy import PerDay, Policy
+from psishare.mandates.spent import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +40,6 @@ def budget(tmp_path: Path) -> Iterator[Budget]:
 @pytest.fixture(scope="module")
 def mandate() -> Mandate:
     return make_mandate(max_rows_total=1_000, max_exchanges=3)
-
-
-def reserve(budget: Budget, exchange_id: bytes, mandate: Mandate, rows: int) -> None:
-    budget.reserve(exchange_id, mandate, rows=rows, kind="phone", opened_at=NOW)
 
 
 def charge(budget: Budget, exchange_id: bytes, index: int, rows: int) -> bool:
@@ -173,9 +171,7 @@ def test_cancelling_never_refunds_a_charged_row(budget: Budget, mandate: Mandate
 
 def test_open_exchanges_are_listed_oldest_first(budget: Budget, mandate: Mandate) -> None:
     for number, exchange_id in enumerate((TWO, ONE, THREE)):
-        budget.reserve(
-            exchange_id, mandate, rows=1, kind="phone", opened_at=NOW + timedelta(hours=number)
-        )
+        reserve(budget, exchange_id, mandate, 1, at=NOW + timedelta(hours=number))
     budget.release(ONE)
     assert budget.open_exchanges() == (TWO, THREE)
     assert budget.open_exchanges(opened_before=NOW + timedelta(hours=1)) == (TWO,)
@@ -255,7 +251,7 @@ def write_version(path: Path, version: int) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_budget_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
     path = tmp_path / "state.db"
     Budget(path).close()
@@ -265,23 +261,156 @@ def test_budget_of_another_version_is_refused(tmp_path: Path, version: int) -> N
     assert caught.value.reason == "state_version"
 
 
-def test_budget_of_an_older_version_is_migrated(
-    tmp_path: Path, mandate: Mandate, monkeypatch: pytest.MonkeyPatch
+VERSION_1 = """
+CREATE TABLE budget_schema (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL);
+INSERT INTO budget_schema VALUES (1, 1);
+CREATE TABLE budget_exchanges (
+    exchange_id BLOB PRIMARY KEY CHECK (length(exchange_id) = 32),
+    mandate_id TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    rows_offered INTEGER NOT NULL CHECK (rows_offered >= 0),
+    rows_charged INTEGER NOT NULL DEFAULT 0
+        CHECK (rows_charged BETWEEN 0 AND rows_offered),
+    frames INTEGER NOT NULL DEFAULT 0,
+    opened_at TEXT NOT NULL,
+    released INTEGER NOT NULL DEFAULT 0 CHECK (released IN (0, 1))
+) WITHOUT ROWID;
+CREATE INDEX budget_by_mandate ON budget_exchanges (mandate_id);
+CREATE INDEX budget_open ON budget_exchanges (opened_at) WHERE released = 0;
+CREATE TABLE budget_frames (
+    exchange_id BLOB NOT NULL REFERENCES budget_exchanges,
+    frame INTEGER NOT NULL,
+    n_rows INTEGER NOT NULL CHECK (n_rows > 0),
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    transcript BLOB NOT NULL CHECK (length(transcript) = 32),
+    signature BLOB NOT NULL,
+    PRIMARY KEY (exchange_id, frame)
+) WITHOUT ROWID;
+"""
+"""The file as version 1 made it."""
+
+
+def test_budget_of_version_1_is_migrated_and_keeps_what_was_spent(
+    tmp_path: Path, mandate: Mandate
 ) -> None:
     path = tmp_path / "state.db"
+    database = sqlite3.connect(path)
+    database.executescript(VERSION_1)
+    database.execute(
+        "INSERT INTO budget_exchanges VALUES (?, ?, 'police.example', 'phone', 900, 40, 1, ?, 0)",
+        (ONE, mandate.id, f"{NOW:%Y-%m-%dT%H:%M:%SZ}"),
+    )
+    database.commit()
+    database.close()
+    for _ in range(2):
+        with Budget(path) as budget:
+            assert budget.usage(mandate.id) == Usage(900, 1)
+            assert budget.counted() == 0
+            assert refused(budget, TWO, mandate, 101) == "budget_rows_exhausted"
+            assert refused_by(budget, PerDay(rows=950), 51) == "budget_day_rows"
     with Budget(path) as budget:
-        reserve(budget, ONE, mandate, 10)
-    write_version(path, 0)
+        budget.release(ONE)
+        assert budget.usage(mandate.id) == Usage(40, 1)
 
-    def step(database: sqlite3.Connection) -> None:
-        database.execute("UPDATE budget_exchanges SET kind = 'migrated'")
 
-    monkeypatch.setattr(budget_module, "_MIGRATIONS", {0: step})
-    with Budget(path) as budget:
-        found = budget._state._database.execute("SELECT kind FROM budget_exchanges").fetchone()
-        assert found == ("migrated",)
-    monkeypatch.undo()
-    Budget(path).close()
+def refused_by(budget: Budget, per_day: PerDay, rows: int) -> str:
+    """Return by which rule of a day another mandate's exchange is refused."""
+    other = make_mandate()
+    with pytest.raises(AuthorisationError) as caught:
+        reserve(budget, THREE, other, rows, policy=Policy(per_day=per_day))
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("per_day", "reason"),
+    [
+        (PerDay(rows=100), "budget_day_rows"),
+        (PerDay(exchanges=2), "budget_day_exchanges"),
+        (PerDay(rows_per_authority=100), "budget_authority_rows"),
+        (PerDay(exchanges_per_authority=2), "budget_authority_exchanges"),
+        (PerDay(rows_per_kind=100), "budget_kind_rows"),
+        (PerDay(exchanges_per_kind=2), "budget_kind_exchanges"),
+    ],
+)
+def test_days_are_capped_across_mandates(budget: Budget, per_day: PerDay, reason: str) -> None:
+    policy = Policy(per_day=per_day)
+    for exchange_id in (ONE, TWO):
+        reserve(budget, exchange_id, make_mandate(), 45, policy=policy)
+    assert refused_by(budget, per_day, 11) == reason
+    # Another day, or with a cap on each of them another authority or kind, is counted apart.
+    reserve(budget, THREE, make_mandate(), 11, policy=policy, at=NOW + timedelta(days=1))
+    if "authority" in reason:
+        reserve(budget, b"4" * 32, make_mandate(), 11, policy=policy, authority="customs.example")
+    if "kind" in reason:
+        reserve(budget, b"4" * 32, make_mandate(), 11, policy=policy, kind="iban")
+
+
+def test_a_day_begins_where_the_policy_says(budget: Budget) -> None:
+    policy = Policy(timezone="Asia/Tokyo", per_day=PerDay(rows=10))
+    midnight = NOW.replace(hour=15, minute=0, second=0)
+    reserve(budget, ONE, make_mandate(), 10, policy=policy, at=midnight - timedelta(seconds=1))
+    reserve(budget, TWO, make_mandate(), 10, policy=policy, at=midnight)
+    with pytest.raises(AuthorisationError):
+        reserve(budget, THREE, make_mandate(), 1, policy=policy, at=midnight + timedelta(hours=23))
+    reserve(budget, THREE, make_mandate(), 10, policy=policy, at=midnight + timedelta(hours=24))
+
+
+def opened(exchange_id: bytes, mandate: Mandate, rows: int, charged: int | None) -> Opened:
+    return Opened(
+        exchange_id=exchange_id,
+        mandate_id=mandate.id,
+        authority=mandate.authority,
+        kind="phone",
+        rows=rows,
+        opened_at=NOW,
+        charged=charged,
+    )
+
+
+def test_what_the_log_tells_beyond_the_state_is_taken(budget: Budget, mandate: Mandate) -> None:
+    told = [opened(ONE, mandate, 500, 120), opened(TWO, mandate, 300, None)]
+    assert budget.recount(told, counted=7) == 2
+    # One that the log has open cost what it offered: nobody knows how far it came.
+    assert budget.usage(mandate.id) == Usage(rows=420, exchanges=2)
+    assert budget.open_exchanges() == ()
+    assert budget.counted() == 7
+    assert budget.recount(told, counted=7) == 0
+    assert refused(budget, ONE, mandate, 1) == "exchange_repeated"
+    assert refused(budget, THREE, mandate, 581) == "budget_rows_exhausted"
+
+
+def test_the_greater_of_state_and_log_counts(budget: Budget, mandate: Mandate) -> None:
+    reserve(budget, ONE, mandate, 100)
+    reserve(budget, TWO, mandate, 100)
+    reserve(budget, THREE, mandate, 100)
+    charge(budget, ONE, 0, 60)
+    charge(budget, TWO, 0, 60)
+    told: list[Opened | Ended] = [
+        Ended(exchange_id=ONE, charged=50),
+        Ended(exchange_id=TWO, charged=70),
+        opened(THREE, mandate, 100, None),
+        Ended(exchange_id=b"9" * 32, charged=10),
+    ]
+    assert budget.recount(told, counted=1) == 1
+    assert budget.last_frame(ONE).rows == 60
+    assert budget.last_frame(TWO).rows == 70
+    # What is under way stays reserved; an end without an opening had nothing to cost.
+    assert budget.open_exchanges() == (THREE,)
+    assert budget.usage(mandate.id) == Usage(rows=230, exchanges=3)
+
+
+def test_a_policy_caps_a_mandate_further(budget: Budget) -> None:
+    mandate = make_mandate()
+    policy = Policy(max_rows_per_mandate=50, max_exchanges_per_mandate=2)
+    reserve(budget, ONE, mandate, 30, policy=policy)
+    with pytest.raises(AuthorisationError) as caught:
+        reserve(budget, TWO, mandate, 21, policy=policy)
+    assert caught.value.reason == "budget_mandate_rows"
+    reserve(budget, TWO, mandate, 1, policy=policy)
+    with pytest.raises(AuthorisationError) as caught:
+        reserve(budget, THREE, mandate, 1, policy=policy)
+    assert caught.value.reason == "budget_mandate_exchanges"
 
 
 def test_threads_never_overspend(budget: Budget) -> None:
@@ -309,6 +438,7 @@ SPENDER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from budget_examples import reserve
 from psishare.errors import AuthorisationError
 from psishare.mandates.budget import Budget
 from psishare.mandates.mandate import parse_mandate
@@ -318,9 +448,7 @@ with Budget(path) as budget:
     for number in range(40):
         exchange_id = bytes([process, number]) + bytes(30)
         try:
-            budget.reserve(
-                exchange_id, mandate, rows=7, kind="phone", opened_at=datetime.now(UTC)
-            )
+            reserve(budget, exchange_id, mandate, 7, at=datetime.now(UTC))
         except AuthorisationError:
             continue
         budget.charge(exchange_id, 0, 3, bytes(32), bytes(32), bytes(64))

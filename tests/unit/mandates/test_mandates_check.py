@@ -1,19 +1,15 @@
-"""Which request a mandate covers, and what a policy allows."""
+"""Which request a mandate covers."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from mandate_examples import AUTHORITY, NOW, PLATFORM, make_mandate, make_request
 
-from psishare.errors import AuthorisationError, ConfigError, ExitCode
+from psishare.errors import AuthorisationError, ExitCode
 from psishare.mandates.check import Delivery, check_delivery, check_mandate
-from psishare.mandates.policy import Policy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -131,75 +127,3 @@ def test_delivery_needs_a_mandate_for_oprf_in_force() -> None:
     with pytest.raises(AuthorisationError) as caught:
         check_delivery(make_mandate(), delivery(), now=NOW + 31 * DAY)
     assert caught.value.reason == "mandate_expired"
-
-
-def test_platform_without_policy_allows_what_the_mandate_allows(tmp_path: Path) -> None:
-    policy = Policy.load(tmp_path / "policy.toml")
-    assert policy == Policy()
-    policy.decide(make_request(rows=0))
-    policy.decide(make_request(rows=2**53 - 1, output="both"))
-
-
-@pytest.mark.parametrize(
-    ("text", "changes", "reason"),
-    [
-        ("min_rows = 10", {"rows": 9}, "policy_min_rows"),
-        ("max_rows_per_exchange = 10", {"rows": 11}, "policy_max_rows"),
-        ('kinds = ["email"]', {}, "policy_kind"),
-        ('outputs = ["count"]', {}, "policy_output"),
-    ],
-)
-def test_policy_narrows_what_is_allowed(
-    tmp_path: Path, text: str, changes: dict[str, Any], reason: str
-) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(f"version = 1\n{text}\n", encoding="utf-8")
-    with pytest.raises(AuthorisationError) as caught:
-        Policy.load(path).decide(make_request(**changes))
-    assert caught.value.reason == reason
-
-
-def test_policy_allows_what_it_names(tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(
-        'version = 1\nmin_rows = 100\nmax_rows_per_exchange = 100\nkinds = ["phone"]\n'
-        'outputs = ["matches"]\nclock_tolerance_s = 60\n',
-        encoding="utf-8",
-    )
-    policy = Policy.load(path)
-    policy.decide(make_request(rows=100))
-    assert policy.clock_tolerance_s == 60
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "min_rows = 1",
-        "version = 2",
-        "version = 1\nunknown_key = 3",
-        "version = 1\nmin_rows = -1",
-        "version = 1\nmin_rows = true",
-        'version = 1\nmin_rows = "1"',
-        "version = 1\nkinds = []",
-        "version = 1\nkinds = [1]",
-        'version = 1\noutputs = ["all"]',
-        "version = 1\nclock_tolerance_s = 90000",
-        "version = ",
-        "\x00",
-    ],
-)
-def test_policy_file_that_is_wrong_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError) as caught:
-        Policy.load(path)
-    assert caught.value.reason == "policy_invalid"
-
-
-def test_policy_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError):
-        Policy.load(path)
-    with pytest.raises(ConfigError):
-        Policy.load(tmp_path)

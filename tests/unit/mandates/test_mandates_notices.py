@@ -27,7 +27,7 @@ from psishare.mandates.envelope import (
     verify_envelope,
 )
 from psishare.mandates.notices import Notices
-from psishare.mandates.policy import Policy
+from psishare.mandates.policy import Emergency, Policy
 from psishare.mandates.revocation import revoke, sign_revocations
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 TOLERANCE = timedelta(seconds=300)
 EMERGENCY = Grounds("danger to life", NOW + 48 * HOUR)
-ALLOWING = Policy(emergency=True)
+ALLOWING = Policy(emergency=Emergency(allowed=True))
 
 
 @pytest.fixture
