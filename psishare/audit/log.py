@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Self
 from psishare.audit.checkpoint import Checkpoint
 from psishare.audit.entry import Entry, LogCreated
 from psishare.audit.growth import grow
+from psishare.audit.host import claim_for_host
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK, MAX_APPENDED
 from psishare.audit.merkle import EMPTY_ROOT
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote, parse_signatures
@@ -134,7 +135,7 @@ class Log:
 
         Raises:
             AuditError: there is no log (``log_missing``), its head is older than a checkpoint beside it
-                (``log_rolled_back``), or the disk refuses.
+                (``log_rolled_back``), another host writes it (``log_elsewhere``), or the disk refuses.
             VerificationError: its head is not signed by these keys, or differs from its tiles.
         """
         require_own_keys(origin, [signer.key, pq_signer.key])
@@ -457,6 +458,7 @@ class Log:
             )
             try:
                 self._take(descriptor)
+                claim_for_host(descriptor, self._folder)
                 yield
             finally:
                 os.close(descriptor)

@@ -1,5 +1,6 @@
 """``psishare audit``: what an auditor runs, with public cards alone."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from psishare.cli.console import moment, number, print_json, say, say_fields, sa
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Json
+from psishare.cli.silence import told_silence
 from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ExitCode
 from psishare.evidence.quorum import Quorum
@@ -96,6 +98,7 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "cosigned": log.cosigners,
         "unfinished": list(log.unfinished),
         "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
+        "silence": None if verdict.silence is None else asdict(verdict.silence),
         "uncovered": verdict.n_uncovered,
         "exchanges": [_exchange(exchange) for exchange in verdict.exchanges],
     }
@@ -138,6 +141,7 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
             "checkpoints": number(log.n_checkpoints),
             "cosigned by": ", ".join(cosigned) or "nobody that you trust",
             "unfinished": ", ".join(log.unfinished) or None,
+            "silence": None if verdict.silence is None else told_silence(verdict.silence),
             "trusted": ", ".join(sorted(cards)),
         }
     )

@@ -13,6 +13,7 @@ from psishare.cli.audit_export import From, To, read_moment
 from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
 from psishare.cli.file import read
 from psishare.cli.option import Json
+from psishare.cli.silence import told_silence
 from psishare.cli.trust import Trust, read_cards
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.report import Event, Report, make_report
@@ -85,6 +86,7 @@ def _say(told: Report) -> None:
             "log of": told.party,
             "period": period,
             "events": number(len(told.events)),
+            "silence": told_silence(told.silence),
             "heartbeats": f"{number(told.heartbeats)}, {number(told.failed_handshakes)} strangers",
         }
     )

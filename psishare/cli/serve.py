@@ -141,6 +141,14 @@ def serve(
         LogFormat,
         typer.Option(help="json: a JSON line for each event and entry, on standard error."),
     ] = LogFormat.TEXT,
+    heartbeat: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1.0,
+            help="How often the log says that nothing happened, so that silence can be proved.",
+        ),
+    ] = 3600.0,
     format_: Format = None,
     encoding: Encoding = "utf-8",
     delimiter: Delimiter = ",",
@@ -192,6 +200,7 @@ def serve(
                 ),
                 exchanges_per_authority=max_exchanges,
                 health=metrics,
+                heartbeat_s=heartbeat,
                 progress=report,
                 logged=_teller(lines, as_json=as_json),
             )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from psishare.transport.limits import Limits
 
 
+from psishare.client.heartbeat import HEARTBEAT_S
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
 from psishare.client.progress import advanced, quiet, rows_read
@@ -338,6 +339,7 @@ class Party:
         health: str | None = None,
         progress: Progress | None = None,
         logged: Callable[[Entry], None] | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> Server:
         """Serve encoded datasets and lists until the server is stopped.
 
@@ -352,6 +354,7 @@ class Party:
             health: ``host:port`` of this machine where health and metrics are answered; None: nowhere.
             progress: called as lists are read.
             logged: called with every new entry of the log, soon after it is there.
+            heartbeat_s: seconds from one heartbeat in the log to the next.
 
         Raises:
             ConfigError: nothing is to be served, an address is not usable, or the home does not open.
@@ -385,6 +388,7 @@ class Party:
             exchanges_per_authority=exchanges_per_authority,
             health=health,
             logged=logged,
+            heartbeat_s=heartbeat_s,
         )
 
     def _store(self) -> DatasetStore:

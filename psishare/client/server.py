@@ -12,6 +12,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from psishare.audit.entry import Entry, parse_entry
 from psishare.client.health_port import HealthPort
+from psishare.client.heartbeat import HEARTBEAT_S, Heart
 from psishare.client.opened_home import tls_identity
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
@@ -81,6 +82,7 @@ class Server:
         exchanges_per_authority: int = EXCHANGES_PER_AUTHORITY,
         health: str | None = None,
         logged: Callable[[Entry], None] | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._party = party
         self._offered = offered
@@ -103,7 +105,8 @@ class Server:
         )
         self._metrics = ServerMetrics(party.home.path)
         listeners = [self._metrics.count_entry, *([logged] if logged else [])]
-        self._house = _House(self._platform, _News(party.log, listeners))
+        self._heart = Heart(party.log, lambda: self._server.strangers, every_s=heartbeat_s)
+        self._house = _House(self._platform, _News(party.log, listeners), self._heart)
         self._draining = False
         self._server = GrpcServer(
             self._platform,
@@ -229,6 +232,10 @@ class Server:
         quiet = self._server.stop()
         self._house.join()
         self._platform.stop()
+        try:
+            self._heart.last_beat()
+        except PsishareError as error:
+            _logger.warning("%s [%s]", error.message, error.reason)
         self._house.news.tell()
         self._close_health()
         # A call that is still being worked out holds the budget; its thread ends with the process.
@@ -259,10 +266,12 @@ class _House:
     Args:
         platform: whose house is kept.
         news: of its log.
+        heart: what enters heartbeats into it.
     """
 
-    def __init__(self, platform: Platform, news: _News) -> None:
+    def __init__(self, platform: Platform, news: _News, heart: Heart) -> None:
         self.news = news
+        self._heart = heart
         self._platform = platform
         self._stopped = threading.Event()
         self._kept_s = time.monotonic()
@@ -294,6 +303,7 @@ class _House:
         while not self._stopped.wait(HOUSEKEEPING_S):
             try:
                 self._platform.expire()
+                self._heart.beat()
                 self.news.tell()
             except PsishareError as error:
                 # The disk may be full; it is tried again, and calls are refused meanwhile.

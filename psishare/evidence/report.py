@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from psishare.audit.entry import DatasetDelivered, DatasetRefused, Entry, Heartbeat
+from psishare.evidence.silence import Silence, SilenceWatch
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import ExchangeVerdict, Story
 from psishare.exchange.document import write_time
@@ -100,6 +101,7 @@ class Report:
         totals: for each authority, mandate and kind.
         heartbeats: how many heartbeats stand in the period.
         failed_handshakes: how many strangers they say were turned away.
+        silence: whether nothing happened, and for how much of the period the log vouches.
     """
 
     party: str
@@ -109,6 +111,7 @@ class Report:
     totals: tuple[Total, ...]
     heartbeats: int
     failed_handshakes: int
+    silence: Silence
 
 
 def make_report(
@@ -136,7 +139,9 @@ def make_report(
     with open_evidence(path, trust, mandates=mandates) as evidence:
         teller = _Teller(evidence.owner, evidence.book, since or "", until or "9999")
         story = Story(evidence.owner, trust, evidence.book)
+        watch = SilenceWatch(since, until)
         for index, entry in evidence.entries():
+            watch.take(entry)
             verdict = story.take(index, entry)
             if verdict is not None:
                 teller.exchange(verdict)
@@ -151,6 +156,7 @@ def make_report(
         totals=teller.totals(),
         heartbeats=teller.heartbeats,
         failed_handshakes=teller.failed_handshakes,
+        silence=watch.verdict(),
     )
 
 

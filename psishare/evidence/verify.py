@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psishare.audit.verify_log import LogVerdict
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
+from psishare.evidence.silence import Silence, SilenceWatch
 from psishare.evidence.source import log_owner, open_evidence
 from psishare.evidence.story import Ending, ExchangeVerdict, Story
 
@@ -46,6 +47,7 @@ class Verdict:
         header: which part of the log it is, where it is a bundle.
         n_exchanges: how many exchanges there are.
         n_uncovered: how many of them their mandate does not cover, or in a bundle: have none.
+        silence: of a bundle of a period: whether nothing happened in it, as far as the log vouches.
     """
 
     party: str
@@ -54,6 +56,7 @@ class Verdict:
     header: Header | None = None
     n_exchanges: int = 0
     n_uncovered: int = 0
+    silence: Silence | None = None
 
 
 def verify_log(path: Path, trust: Mapping[str, Card]) -> Verdict:
@@ -100,8 +103,11 @@ def verify_evidence(
         path, trust, all_checkpoints=all_checkpoints, quorum=quorum, mandates=mandates
     ) as evidence:
         story = Story(evidence.owner, trust, evidence.book)
+        watch = _watch(evidence.header)
         for index, entry in evidence.entries():
             tally.entry(entry.type, entry.time)
+            if watch is not None:
+                watch.take(entry)
             verdict = story.take(index, entry)
             if verdict is not None:
                 tally.exchange(verdict)
@@ -114,7 +120,15 @@ def verify_evidence(
         header=evidence.header,
         n_exchanges=tally.n_exchanges,
         n_uncovered=tally.n_broken + (tally.n_unseen if evidence.header else 0),
+        silence=None if watch is None else watch.verdict(),
     )
+
+
+def _watch(header: Header | None) -> SilenceWatch | None:
+    """Return what listens for silence, where the evidence is of a period."""
+    if header is None or header.scope != "period":
+        return None
+    return SilenceWatch(header.since, header.until)
 
 
 class _Tally:

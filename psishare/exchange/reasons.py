@@ -314,6 +314,7 @@ REASONS: tuple[Reason, ...] = (
             "log_exists": "There is a log already where one was to be made.",
             "log_missing": "There is no log.",
             "log_rolled_back": "The log's folder was restored from an old copy.",
+            "log_elsewhere": "The log is written by another host.",
             "mandate_unreadable": "A mandate that the log names cannot be read.",
         },
     ),

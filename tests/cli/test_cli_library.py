@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from psishare.parties.peers import Peers
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from psishare.audit.entry import Entry
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +130,23 @@ def test_a_party_without_a_log_takes_no_part_in_exchanges(office: Office) -> Non
         psishare.Party.open(office.home(ISSUER))
     assert raised.value.reason == "role_unfit"
     assert psishare.log_size(office.homes[ISSUER]) is None
+
+
+def test_a_platform_that_serves_enters_heartbeats(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psishare.client.server.HOUSEKEEPING_S", 0.01)
+    told: list[str] = []
+    heard = threading.Event()
+
+    def logged(entry: Entry) -> None:
+        told.append(entry.type)
+        if told.count("heartbeat") == 2:
+            heard.set()
+
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", datasets=["customers"], logged=logged, heartbeat_s=0.01),
+    ):
+        assert heard.wait(30)
+    assert set(told) == {"heartbeat"}

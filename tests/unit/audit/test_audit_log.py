@@ -20,7 +20,7 @@ from psishare.audit import log as log_module
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignature
 from psishare.audit.entry import Heartbeat, LogCreated
-from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT
+from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK
 from psishare.audit.log import Log
 from psishare.audit.merkle import leaf_hash, tree_hash, verify_consistency, verify_inclusion
 from psishare.audit.note import SignedNote
@@ -308,3 +308,22 @@ def test_an_intent_that_the_tiles_do_not_bear_out_is_not_signed(tmp_path: Path) 
     path.write_text(Checkpoint(ORIGIN, 1, bytes(32)).text())
     assert open_log(tmp_path / "log").append(Heartbeat(failed_handshakes=1)).index == 1
     assert not path.exists()
+
+
+def test_a_second_host_is_refused_until_the_log_is_given_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = create_log(tmp_path / "log")
+    monkeypatch.setattr("psishare.audit.host.this_host", lambda: b"f" * 64)
+    before = log.head()
+    for act in (
+        lambda: log.append(Heartbeat(failed_handshakes=0)),
+        lambda: open_log(tmp_path / "log"),
+        log.settle,
+    ):
+        with pytest.raises(AuditError) as caught:
+            act()
+        assert caught.value.reason == "log_elsewhere"
+    assert log.head() == before
+    (tmp_path / "log" / LOCK).unlink()
+    assert open_log(tmp_path / "log").append(Heartbeat(failed_handshakes=0)).index == 1

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from evidence_stage import exported, past, trust
 from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
+from psishare.audit.entry import Heartbeat
+from psishare.evidence.export import Scope
 from psishare.evidence.report import make_report
+from psishare.evidence.silence import Silence
+from psishare.evidence.verify import verify_evidence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,5 +47,17 @@ def test_a_report_of_another_period_is_empty_and_counts_heartbeats_in_its_own(
     path = exported(stage, PLATFORM, tmp_path / "all")
     told = make_report(path, trust(stage), until="2001-01-01T00:00:00Z")
     assert (told.events, told.totals, told.heartbeats) == ((), (), 0)
+    assert (told.silence.silent, told.silence.vouched_from) == (True, None)
     told = make_report(path, trust(stage), since="2001-01-01T00:00:00Z")
     assert (told.heartbeats, told.failed_handshakes) == (1, 3)
+    assert not told.silence.silent
+    assert told.silence.vouched_from is not None
+
+
+def test_a_bundle_of_a_silent_period_says_so(stage: Stage, tmp_path: Path) -> None:
+    for year in (2041, 2043, 2045):
+        stage.platform.log.append(Heartbeat(failed_handshakes=0, time=f"{year}-01-01T00:00:00Z"))
+    scope = Scope(since="2042-01-01T00:00:00Z", until="2044-01-01T00:00:00Z")
+    path = exported(stage, PLATFORM, tmp_path / "silent", scope)
+    silence = verify_evidence(path, trust(stage)).silence
+    assert silence == Silence(True, scope.since, scope.until, 365 * 86_400)
