@@ -37,8 +37,7 @@ class StateFile:
         self.path = path
         self._lock = threading.RLock()
         with self._translated():
-            # SQLite gives the files that it puts beside this one the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make(path)
             self._database = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -106,3 +105,14 @@ class StateFile:
             " holds the file.",
             reason="state_write_failed",
         ) from None
+
+
+def _make(path: Path) -> None:
+    """Make the file where it is not there, for its owner alone; SQLite's beside it get the same mode.
+
+    One that is there must not be opened but by SQLite: to close it again would drop the locks that
+    other connections of this process hold on it, for such are POSIX locks, and another process could
+    then take the file apart under them.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -46,7 +46,11 @@ Mebibytes = Annotated[
 
 
 class _Settings(BaseModel):
+    """What every command with a home takes."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    passphrase_file: Text | None = None
 
 
 class _ListFormat(_Settings):
@@ -120,7 +124,7 @@ class MatchSettings(_ListFormat):
 
 
 SETTINGS: dict[str, type[_Settings]] = {"serve": ServeSettings, "match": MatchSettings}
-_PATHS = frozenset({"data", "out", "mandate"})
+_PATHS = frozenset({"data", "out", "mandate", "passphrase_file"})
 _STREAM = "-"
 
 Model = TypeVar("Model", bound=BaseModel)
