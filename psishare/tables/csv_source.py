@@ -124,7 +124,7 @@ class _Reading:
         if rest:
             last = self._parsed(rest)
             if last is None:
-                raise _open_quote(self._file)
+                raise _open_quote(self._file, self._open_row(rest))
             yield last
 
     def _parsed(self, part: bytes) -> pa.Table | None:
@@ -149,6 +149,17 @@ class _Reading:
         self._n_rows += len(rows) - 1
         self._header_is_next = self._is_first = False
         return rows.slice(0, len(rows) - 1)
+
+    def _open_row(self, part: bytes) -> int:
+        """Return the row whose quote is never closed, from 0; -1 is the header."""
+        ragged: list[_Ragged] = []
+        rows = self._parse((b"" if self._is_first else b"\n") + part + b'"', ragged)
+        if rows is not None:
+            return self._n_rows + len(rows) - 1
+        number = ragged[0].number if ragged else None
+        if number is None:
+            return self._n_rows - 1
+        return self._n_rows + number - (2 if self._header_is_next else 1)
 
     def _parse(self, part: bytes, ragged: list[_Ragged]) -> pa.Table | None:
         def note(row: pa_csv.InvalidRow) -> str:
@@ -259,9 +270,10 @@ def _ragged_row(file: DataFile, row: int, expected: int, actual: int) -> InputEr
     )
 
 
-def _open_quote(file: DataFile) -> InputError:
+def _open_quote(file: DataFile, row: int) -> InputError:
+    where = "the header" if row < 0 else f"row {row} (from 0)"
     return InputError(
-        f"{file} ends within a quoted value: a quote is never closed",
+        f"{file} ends within a quoted value: a quote in {where} is never closed",
         mend="Close the quote; double a quote that belongs to a value.",
         reason="csv_malformed",
     )

@@ -42,16 +42,20 @@ DIRTY: dict[str, tuple[bytes, str, str]] = {
     ),
     "unquoted delimiter in a value": (b"a\n" + S + b",x\n", "csv_malformed", "row 0 (from 0)"),
     "wrong delimiter declared": (b"a,b\n" + S + b";x;y,z\n1;2\n", "csv_malformed", "row 1"),
-    "quote never closed": (b'a,b\n1,2\n"' + S + b",2\n3,4\n", "csv_malformed", "never closed"),
+    "quote never closed": (
+        b'a,b\n1,2\n"' + S + b",2\n3,4\n",
+        "csv_malformed",
+        "in row 1 (from 0) is",
+    ),
     "quote never closed in the last value": (
         b'a,b\n1,2\n1,"' + S,
         "csv_malformed",
-        "never closed",
+        "in row 1 (from 0) is",
     ),
     "quote never closed in the header": (
         b'a,"b' + S + b"\n1,2\n",
         "csv_malformed",
-        "never closed",
+        "in the header is",
     ),
     "byte that is not UTF-8": (b"a,b\n1," + S + b"\xff\n", "encoding_invalid", "in line 2"),
     "byte that is not UTF-8 in the header": (
