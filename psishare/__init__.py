@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from psishare.client import Match as Match
     from psishare.client import Party as Party
     from psishare.client import Passphrase as Passphrase
+    from psishare.client import PreparedRequest as PreparedRequest
     from psishare.client import Server as Server
     from psishare.client import Session as Session
+    from psishare.client import SignedMandate as SignedMandate
     from psishare.client import Summary as Summary
     from psishare.client import Table as Table
     from psishare.client import check_list as check_list
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from psishare.client import log_size as log_size
     from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
+    from psishare.client import request_mandate as request_mandate
     from psishare.client import revoke_mandates as revoke_mandates
     from psishare.client import set_passphrase as set_passphrase
+    from psishare.client import sign_mandate as sign_mandate
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
 
@@ -49,8 +53,10 @@ __all__ = [
     "Match",
     "Party",
     "Passphrase",
+    "PreparedRequest",
     "Server",
     "Session",
+    "SignedMandate",
     "Summary",
     "Table",
     "check_list",
@@ -63,8 +69,10 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "request_mandate",
     "revoke_mandates",
     "set_passphrase",
+    "sign_mandate",
     "unpin_peer",
     "verify_mandate",
 ]

@@ -19,6 +19,7 @@ EXAMPLE = "psishare audit replay tele.bundle ID --home police --data list.csv ..
 
 _FAULTS = {
     "opening_differs": "the opening is not the one that the offer committed to",
+    "input_differs": "the list that was asked is not the one that the mandate commits to",
     "list_differs": "the list is not the one that the opening is about",
     "requests_differ": "the list was committed to, but something else was asked",
 }
@@ -44,6 +45,13 @@ def replay_exchange(
         Path | None,
         typer.Option(metavar="FILE", help="The elements sent; the home's own where absent."),
     ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The prepared list of a mandate that commits to one; the home's own where absent.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Prove from a sealed opening that exactly this list was asked, or name where it was not.
@@ -67,23 +75,31 @@ def replay_exchange(
         signed,
         opened,
         prepared.distinct,
+        input_salt=_salt(party, signed.input_commitment, request),
         elements=_read(kept, "the elements") if elements or kept.is_file() else None,
     )
     row = None if result.index is None else prepared.rows.index(result.index).as_py()
     if as_json:
         print_json({"replays": result.fault is None, "row": row, **asdict(result)})
     else:
-        _say(result, row)
+        _say(result, row, signed.input_commitment)
     if result.fault is not None:
         raise typer.Exit(int(ExitCode.AUDIT))
 
 
-def _say(result: Replay, row: int | None) -> None:
+def _input(result: Replay, commitment: str | None) -> str | None:
+    if commitment is None:
+        return None
+    return "compared" if result.input_checked else "not compared: give --request"
+
+
+def _say(result: Replay, row: int | None, commitment: str | None) -> None:
     say_fields(
         {
             "exchange": f"{short(result.exchange_id)}, {result.protocol}, {result.ending}",
             "asked": f"{number(result.rows)} identifiers in {number(result.frames)} frames",
             "listed": f"{number(result.listed)} identifiers",
+            "the mandate's list": _input(result, commitment),
             "first row that differs": None if row is None else f"{number(row)}, counted from 0",
             "first frame that differs": None if result.frame is None else number(result.frame),
         }
@@ -93,6 +109,23 @@ def _say(result: Replay, row: int | None) -> None:
         say("What was asked is this list, up to the last signed frame.", style="green")
     else:
         say(f"It does not replay: {_FAULTS[result.fault]}.", style="red")
+
+
+def _salt(party: PartyHome, commitment: str | None, request: Path | None) -> bytes | None:
+    """Return the salt of the mandate's commitment: as sealed to this party, or as it kept it."""
+    from psishare.exchange.prepared_request import recall  # noqa: PLC0415  it loads what is native
+    from psishare.exchange.request_file import open_request  # noqa: PLC0415
+
+    if commitment is None:
+        return None
+    if request is not None:
+        data = _read(request, "the request")
+        return open_request(data, party.id, party.sealing_key()).secret
+    try:
+        return recall(party, bytes.fromhex(commitment))[0]
+    except ConfigError:
+        # Whoever has not prepared it replays the exchange without this check, and is told so.
+        return None
 
 
 def _read(path: Path, what: str) -> bytes:

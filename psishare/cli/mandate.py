@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 import psishare
-from psishare.cli import mandate_draft, mandate_revoke
+from psishare.cli import mandate_draft, mandate_request, mandate_revoke, mandate_sign
 from psishare.cli.console import print_json, say
-from psishare.cli.file import read, write_new
+from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.mandate_shown import mandate_document, say_mandate
-from psishare.cli.option import Home, Json, Overwrite
-from psishare.mandates.envelope import read_envelope, sign_envelope
+from psishare.cli.option import Home, Json
+from psishare.mandates.envelope import read_envelope
 from psishare.parties import home as parties
 
 app = new_group(
@@ -22,34 +22,13 @@ app = new_group(
     "psishare mandate verify case.mandate --home tele",
 )
 
-app.command(epilog=example(*mandate_draft.EXAMPLE))(mandate_draft.draft)
+app.command(epilog=example(*mandate_request.EXAMPLE))(mandate_request.request)
+app.command(epilog=example(*mandate_draft.EXAMPLE, *mandate_draft.FROM_REQUEST))(
+    mandate_draft.draft
+)
+app.command(epilog=example(*mandate_sign.EXAMPLE))(mandate_sign.sign)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The mandate's file.")]
-
-
-@app.command(epilog=example("psishare mandate sign case.mandate --home prosecutor"))
-def sign(
-    file: File,
-    *,
-    home: Home,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write here instead of in place.")
-    ] = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Add this party's signature, as the mandate's issuer or its validator.
-
-    What you sign is what `psishare mandate show` shows: read that first.
-    """
-    opened = parties.Home.open(home)
-    data = sign_envelope(read(file, "the mandate"), opened.log_signer(), party=opened.id)
-    write_new(out or file, data, overwrite=out is None or overwrite)
-    signed = read_envelope(data)
-    if as_json:
-        print_json(mandate_document(signed) | {"file": str(out or file)})
-        return
-    say(f"{opened.id} has signed mandate {signed.mandate.id}: {len(signed.key_ids)} of 2.")
 
 
 @app.command(epilog=example("psishare mandate show case.mandate"))

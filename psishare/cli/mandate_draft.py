@@ -5,7 +5,7 @@ import hashlib
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,14 @@ EXAMPLE = (
     '    --legal-basis "Code of criminal procedure, section 100j" \\',
     '    --purpose "find the accounts of suspects" --case-file case.txt',
 )
+FROM_REQUEST = (
+    "psishare mandate draft case.mandate --home prosecutor \\",
+    "    --validator court.example --request case.request \\",
+    "    --not-after 2027-01-31 --jurisdiction DE --case-file case.txt \\",
+    '    --legal-basis "Section 100j" --purpose "find the accounts of suspects"',
+)
 
+MAX_REQUEST = 2**31
 ValidatorRole = Literal["judge", "court", "prosecutor", "officer"]
 
 
@@ -68,12 +75,19 @@ def draft(
             help="judge, court, prosecutor or officer: in what capacity the validator signs.",
         ),
     ] = "court",
-    authority: Annotated[str, typer.Option(metavar="ID", help="Who may ask.")],
-    platform: Annotated[str, typer.Option(metavar="ID", help="Who may be asked.")],
+    request: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A prepared list to approve; it says who, whom, what and how many rows.",
+        ),
+    ] = None,
+    authority: Annotated[str | None, typer.Option(metavar="ID", help="Who may ask.")] = None,
+    platform: Annotated[str | None, typer.Option(metavar="ID", help="Who may be asked.")] = None,
     kinds: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--kind", metavar="KIND", help="A kind that may be asked about. Repeatable."),
-    ],
+    ] = None,
     datasets: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,8 +113,9 @@ def draft(
         ),
     ] = None,
     max_rows: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
-    ],
+        int | None,
+        typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange."),
+    ] = None,
     max_exchanges: Annotated[int, typer.Option(metavar="N", min=1, help="The most exchanges.")] = 1,
     max_rows_total: Annotated[
         int | None,
@@ -192,22 +207,27 @@ def draft(
     The case's reference is sealed to this home and kept in its folder of mandates.
     """
     require_free(file, overwrite=overwrite)
+    asked = {
+        "authority": authority,
+        "platform": platform,
+        "kinds": kinds or None,
+        "datasets": datasets or None,
+        "outputs": [each.value for each in outputs] if outputs else None,
+        "protocols": [each.value for each in protocols] if protocols else None,
+        "max_rows_per_exchange": max_rows,
+    }
+    if request is None:
+        asked = _completed(asked)
     now = datetime.now(UTC)
     opened = parties.Home.open(home)
     drafted = psishare.draft_mandate(
         opened,
         _case_reference(case, case_file),
+        request=None if request is None else read(request, "the request", max_bytes=MAX_REQUEST),
         issuer=issuer or opened.id,
         validator=validator,
         validator_role=validator_role,
-        authority=authority,
-        platform=platform,
-        kinds=kinds,
-        datasets=datasets or (),
-        outputs=[each.value for each in outputs or [Output.MATCHES]],
-        protocols=[each.value for each in protocols or Protocol],
-        max_rows_per_exchange=max_rows,
-        max_rows_total=max_rows_total or max_rows * max_exchanges,
+        max_rows_total=max_rows_total,
         max_exchanges=max_exchanges,
         standing=standing,
         jurisdiction=jurisdiction,
@@ -226,6 +246,7 @@ def draft(
         supersedes=supersedes,
         court_sealing_key=_sealing_key(court_card),
         now=now,
+        **asked,
     )
     write_new(file, drafted.envelope, overwrite=overwrite)
     if as_json:
@@ -233,6 +254,21 @@ def draft(
         return
     say(f"Mandate {drafted.mandate.id} is in {file}, not signed yet.")
     say(f"Next: {drafted.mandate.issuer} and {validator} sign it (psishare mandate sign {file}).")
+
+
+def _completed(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be asked, with what stands for an option that is absent."""
+    needed = {"authority", "platform", "kinds", "max_rows_per_exchange"}
+    if any(asked[name] is None for name in needed):
+        raise typer.BadParameter(
+            "give --authority, --platform, --kind and --max-rows, or a prepared list as --request"
+        )
+    defaults = {
+        "datasets": [],
+        "outputs": [Output.MATCHES.value],
+        "protocols": [each.value for each in Protocol],
+    }
+    return {name: defaults.get(name) if value is None else value for name, value in asked.items()}
 
 
 def _case_reference(case: str | None, case_file: str | None) -> str:

@@ -50,6 +50,8 @@ def say_mandate(mandate: Mandate, signatures: str) -> None:
             "emergency": _emergency(mandate),
             "no notice": _delay(mandate),
             "supersedes": mandate.supersedes,
+            "sealed request": _sealed(mandate),
+            "input commitment": mandate.input_commitment,
             "court's key": "openings are sealed to it" if mandate.court_sealing_key else None,
             "signatures": signatures,
         }
@@ -72,3 +74,11 @@ def _delay(mandate: Mandate) -> str | None:
     if found is None:
         return None
     return f"to the persons concerned until {write_time(found.until)}: {found.ground}"
+
+
+def _sealed(mandate: Mandate) -> str | None:
+    found = mandate.sealed_request
+    if found is None:
+        return None
+    frames = number(len(found.frames))
+    return f"{found.digest.hex()}: {number(found.rows)} elements in {frames} frames, and no others"

@@ -26,6 +26,12 @@ from psishare.client.mandate import (
 from psishare.client.match import Match, Summary
 from psishare.client.opened_home import log_size
 from psishare.client.party import Party
+from psishare.client.request import (
+    PreparedRequest,
+    SignedMandate,
+    request_mandate,
+    sign_mandate,
+)
 from psishare.client.served_list import ListSource
 from psishare.client.server import Server
 from psishare.client.session import Session
@@ -46,9 +52,11 @@ __all__ = [
     "Match",
     "Party",
     "Passphrase",
+    "PreparedRequest",
     "Revoked",
     "Server",
     "Session",
+    "SignedMandate",
     "Summary",
     "Table",
     "check_list",
@@ -61,8 +69,10 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "request_mandate",
     "revoke_mandates",
     "set_passphrase",
+    "sign_mandate",
     "unpin_peer",
     "verify_mandate",
 ]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 from psishare.client.opened_home import LOGGING_ROLES, open_log
+from psishare.client.request import fields_of_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,27 @@ class DraftedMandate:
     envelope: bytes
 
 
-def draft_mandate(home: Home, case: str, **fields: Any) -> DraftedMandate:
+def draft_mandate(
+    home: Home, case: str, *, request: bytes | None = None, **fields: Any
+) -> DraftedMandate:
     """Draft a mandate, and keep its case's reference, sealed to this home, in its ``mandates``.
 
     Args:
         home: whoever drafts it.
         case: the reference under which the case is kept; only a commitment to it leaves this home.
+        request: a prepared list's file, which the mandate is to approve; parties, kind, dataset and
+            rows are its own then, and need not be given.
         fields: the keywords of ``psishare.mandates.draft.draft``, but for ``case``.
 
     Raises:
-        InputError: a field is not what protocols/specs/mandate.md allows.
+        InputError: a field is not what protocols/specs/mandate.md allows, or not what the request says.
         ConfigError: the reference cannot be kept.
     """
+    if request is not None:
+        fields = fields_of_request(request, fields)
+    if fields.get("max_rows_total") is None:
+        most = fields.get("max_rows_per_exchange", 0)
+        fields["max_rows_total"] = most * fields.get("max_exchanges", 1)
     reference = CaseReference.new(case)
     mandate = draft(case=reference, **fields)
     sealed = reference.seal(home.card.sealing_key_bytes)
@@ -92,7 +102,7 @@ def verify_mandate(envelope: bytes, home: Home) -> VerifiedMandate:
     """
     trusted = _trusted(home)
     verified = verify_envelope(envelope, trusted, allow_unvalidated=True)
-    mandate = verified.mandate
+    mandate, sealed = verified.mandate, verified.mandate.sealed_request
     # Whether an emergency may be used is for the platform to say that is asked.
     own = home.card.role == "platform"
     policy = Policy.load(home.policy_path) if own else Policy(emergency=Emergency(allowed=True))
@@ -103,7 +113,10 @@ def verify_mandate(envelope: bytes, home: Home) -> VerifiedMandate:
         dataset=next(iter(mandate.datasets), None),
         kind=mandate.kinds[0],
         output=mandate.outputs[0],
-        rows=0,
+        rows=0 if sealed is None else sealed.rows,
+        namespace="" if sealed is None else sealed.namespace,
+        ruleset_sha256=None if sealed is None else sealed.ruleset.digest,
+        frame_rows=None if sealed is None else sealed.frame_rows,
     )
     # What it covers by its own words it covers, unless this is not its time.
     check_mandate(mandate, smallest, now=now(), clock_tolerance_s=policy.clock_tolerance_s)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from psishare.errors import AuthorisationError, VerificationError
 from psishare.evidence.trust import trusted_card
 from psishare.exchange.document import read_time
+from psishare.exchange.transcript import Transcript
 from psishare.mandates.check import CLOCK_TOLERANCE_S, Request, check_mandate
 from psishare.mandates.envelope import TrustedKeys, read_envelope, verify_envelope
 
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from psishare.mandates.mandate import Mandate
     from psishare.parties.card import Card
 
+REQUESTS = "requests"
 COVERS = "covers"
 NOT_SEEN = "not_seen"
 """The evidence does not hold the mandate."""
+NOT_APPROVED = "sealed_request_differs"
+"""Other frames were asked than the mandate approves."""
 OVERDUE = "mandate_validation_overdue"
 """The exchange was an emergency, and its validator has not signed in time."""
 
@@ -117,6 +121,9 @@ class MandateBook:
             kind=offer.kind,
             output=offer.output,
             rows=offer.rows,
+            namespace=offer.namespace,
+            ruleset_sha256=offer.ruleset.digest,
+            frame_rows=offer.frame_rows,
         )
         try:
             check_mandate(
@@ -130,6 +137,30 @@ class MandateBook:
         if self._is_overdue(offer.mandate_sha256, mandate, read_time(answer.time)):
             return OVERDUE
         return self._count_exchange(mandate)
+
+    def judge_requests(
+        self, offer: Offer, frames: int, transcript: str | None, *, judged: str
+    ) -> str:
+        """Return the verdict on an exchange once its requests are known.
+
+        Where the mandate names the frames that it approves, the transcript that was signed must be the
+        chain over them, as far as it goes.
+
+        Args:
+            offer: the authority's document.
+            frames: how many request frames the signed transcript covers.
+            transcript: the transcript after the last of them, hexadecimal; None before the first.
+            judged: what ``judge`` said.
+        """
+        mandate = self._mandates.get(offer.mandate_sha256)
+        sealed = mandate.sealed_request if mandate else None
+        if judged != COVERS or sealed is None or transcript is None:
+            return judged
+        chain = Transcript(REQUESTS, offer.exchange_id)
+        for digest in sealed.frames[:frames]:
+            chain.add(bytes.fromhex(digest), 0)
+        asked = (chain.frames, chain.value.hex())
+        return judged if asked == (frames, transcript) else NOT_APPROVED
 
     def charge(self, mandate_id: str | None, rows: int) -> str:
         """Count rows that were asked under a mandate; return whether it still covers them."""

@@ -8,7 +8,7 @@ parties signed. The one file here that needs the native extension, and only when
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from psishare.evidence.story import Story
 from psishare.exchange.offer import Offer
 from psishare.exchange.receipt import Receipt
 from psishare.exchange.transcript import Transcript, frame_digest
+from psishare.mandates.input_commitment import commits_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ class ReplayFault(StrEnum):
     """The opening is not the one that the offer committed to."""
     LIST_DIFFERS = "list_differs"
     """The list is not the one that the opening is about."""
+    INPUT_DIFFERS = "input_differs"
+    """The list that was asked is not the one that the mandate commits to."""
     REQUESTS_DIFFER = "requests_differ"
     """The list is the one committed to, and something else was asked."""
 
@@ -54,12 +57,15 @@ class SignedRequests:
         frames: how many request frames the last signature covers.
         transcript: after the last of them, 32 bytes; None where there are none.
         ending: ``closed``, ``aborted`` or ``open``.
+        input_commitment: the mandate's, hexadecimal, where the evidence holds the mandate and it has
+            one.
     """
 
     offer: Offer
     frames: int
     transcript: bytes | None
     ending: str
+    input_commitment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Replay:
         index: the first distinct identifier of the list that was not asked as it stands; None where
             that cannot be told, or is none of the list.
         frame: the first request frame that differs; None where that cannot be told.
+        input_checked: whether the mandate commits to a list and that was looked at.
         named_by_elements: whether the retained elements, which the signed transcript bears out, were
             there to name the row.
     """
@@ -91,6 +98,7 @@ class Replay:
     index: int | None = None
     frame: int | None = None
     named_by_elements: bool = False
+    input_checked: bool = False
 
 
 def signed_requests(path: Path, trust: Mapping[str, Card], exchange_id: str) -> SignedRequests:
@@ -125,7 +133,8 @@ def signed_requests(path: Path, trust: Mapping[str, Card], exchange_id: str) -> 
             mend="Give the whole id, and evidence that has the exchange in its scope.",
             reason="exchange_not_found",
         )
-    return found
+    mandate = evidence.book.get(found.offer.mandate_sha256)
+    return replace(found, input_commitment=mandate.input_commitment if mandate else None)
 
 
 def replay(
@@ -134,6 +143,7 @@ def replay(
     identifiers: pa.Array,
     *,
     elements: bytes | None = None,
+    input_salt: bytes | None = None,
 ) -> Replay:
     """Compute again what was asked, and compare it with what was signed.
 
@@ -144,6 +154,7 @@ def replay(
             first-occurrence order.
         elements: those that the authority retained, 32 bytes each in the order sent; with them the
             first row that differs is named. What the signed transcript does not bear out is not used.
+        input_salt: of the mandate's input commitment, 32 bytes; without it that is not looked at.
 
     Raises:
         InputError: ``replay_unsupported``, the protocol's elements cannot be computed again here.
@@ -159,13 +170,19 @@ def replay(
         )
     seed = _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed))
     commitment = seed.commitment(bytes.fromhex(opening.input_root)).hex()
-    asked = _Asked(signed, seed, identifiers, elements)
+    looked = signed.input_commitment is not None and input_salt is not None
+    asked = _Asked(signed, seed, identifiers, elements, input_checked=looked)
     if (commitment, opening.protocol, opening.rows) != (
         offer.opening_commitment,
         offer.protocol,
         offer.rows,
     ):
         return asked.verdict(ReplayFault.OPENING_DIFFERS)
+    committed = signed.input_commitment if input_salt is not None else None
+    if committed is not None and not commits_to(
+        committed, input_salt or b"", bytes.fromhex(opening.input_root)
+    ):
+        return asked.verdict(ReplayFault.INPUT_DIFFERS)
     if _native.merkle_root(identifiers).hex() != opening.input_root:
         return asked.differing(ReplayFault.LIST_DIFFERS)
     if asked.is_as_signed():
@@ -177,8 +194,15 @@ class _Asked:
     """The requests of an exchange, computed again from a seed and a list."""
 
     def __init__(
-        self, signed: SignedRequests, seed: Seed, identifiers: pa.Array, elements: bytes | None
+        self,
+        signed: SignedRequests,
+        seed: Seed,
+        identifiers: pa.Array,
+        elements: bytes | None,
+        *,
+        input_checked: bool,
     ) -> None:
+        self._input_checked = input_checked
         self._signed = signed
         self._offer = signed.offer
         self._seed = seed
@@ -201,6 +225,7 @@ class _Asked:
             index=index,
             frame=frame,
             named_by_elements=self._elements is not None,
+            input_checked=self._input_checked,
         )
 
     def is_as_signed(self) -> bool:

@@ -245,8 +245,13 @@ class Story:
         if told is None:
             raise contradiction("closes an exchange that is not open")
         receipt = verify_closing(entry, told.entry, (told.offer, told.answer), self.trust)
+        requests = receipt.requests
         verdict = replace(
-            told.verdict, ending=Ending.CLOSED, rows=receipt.requests.rows, time=entry.time
+            told.verdict,
+            ending=Ending.CLOSED,
+            rows=requests.rows,
+            time=entry.time,
+            mandate=self._asked(told, requests.frames, requests.transcript),
         )
         return self._charged(verdict)
 
@@ -267,8 +272,13 @@ class Story:
             rows=entry.rows,
             reason=entry.reason,
             time=entry.time,
+            mandate=self._asked(told, entry.frames, entry.requests_transcript),
         )
         return self._charged(verdict)
+
+    def _asked(self, told: _Open, frames: int, transcript: str | None) -> str:
+        """Hold what was really asked against a mandate that approves one list."""
+        return self.book.judge_requests(told.offer, frames, transcript, judged=told.verdict.mandate)
 
     def _refused(self, index: int, entry: ExchangeRefused) -> ExchangeVerdict | None:
         key = entry.exchange_id, entry.peer

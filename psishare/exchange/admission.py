@@ -222,6 +222,9 @@ def _request(offer: Offer) -> Request:
         kind=offer.kind,
         output=offer.output,
         rows=offer.rows,
+        namespace=offer.namespace,
+        ruleset_sha256=offer.ruleset.digest,
+        frame_rows=offer.frame_rows,
     )
 
 

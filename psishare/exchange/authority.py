@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from psishare import _native
@@ -48,6 +48,7 @@ from psishare.exchange.offer import (
     operator_commitment,
 )
 from psishare.exchange.opening import Opening, keep_opening, seal_opening
+from psishare.exchange.prepared_request import approved_input
 from psishare.exchange.reasons import CLOSE_REFUSALS, REFUSALS, is_refusal, recorded
 from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
 from psishare.exchange.register import Register, Row, State
@@ -190,12 +191,17 @@ class Authority:
             AuthorisationError: the platform refuses; the reason is its own.
             PeerError: the platform is silent, unreachable, or breaks the protocol.
             AuditError: this party's log cannot take an entry, or evidence does not verify.
+            InputError, ConfigError: the list is not the one that the mandate approves.
         """
+        mandate = read_envelope(ask.mandate).mandate
+        # Before anybody is asked anything.
+        approved = approved_input(self._rooms.home, mandate, ask.identifiers)
+        ask = replace(ask, frame_rows=approved.frame_rows or ask.frame_rows)
         hello = self._greet()
         self._settle_pending()
         MandateArchive(self._rooms.home.mandates_path).keep(ask.mandate)
         encoded = self._synchronise(ask)
-        seed = _native.Seed.generate()
+        seed = approved.seed or _native.Seed.generate()
         # Before the offer: what cannot be computed here is not to open anything there.
         driver = _driver(ask, seed, encoded)
         root = _native.merkle_root(ask.identifiers)
@@ -413,7 +419,8 @@ class Authority:
     ) -> tuple[pa.Array, SignedReceipt]:
         """Run the protocol, exchange receipts, log ``exchange.closed`` (sections 8 and 9)."""
         with RetainedElements(self._folder(terms.exchange_id) / "elements") as retained:
-            frames = SignedFrames(self._channel, terms, self._signer, retained.add)
+            sealed = read_envelope(ask.mandate).mandate.sealed_request
+            frames = SignedFrames(self._channel, terms, self._signer, retained.add, approved=sealed)
             try:
                 with contextlib.closing(frames):
                     matched = driver.run(ask.identifiers, frames, self._asked(len(ask.identifiers)))

@@ -185,6 +185,7 @@ class OpenedExchange:
         self._verify_signature(REQUEST, request, rows)
         elements = decode_frame(request.batch, n_rows=rows, element_bytes=protocol.element_bytes)
         digest = frame_digest("requests", request.index, rows, element_bytes_of(elements))
+        self._require_approved(request.index, digest)
         if not self._commit(request, digest, elements):
             return FrameResponse(pending=True)
         answer = self._driver.evaluate(elements)
@@ -300,6 +301,17 @@ class OpenedExchange:
                 reason="frame_signature_invalid",
                 party=authority,
             ) from error
+
+    def _require_approved(self, index: int, digest: bytes) -> None:
+        """Refuse a frame that is not one of those that the mandate approves, where it approves some."""
+        sealed = self.mandate.mandate.sealed_request
+        if sealed is not None and not sealed.approves(index, digest):
+            raise AuthorisationError(
+                f"frame {index} is not the one that the mandate approves",
+                mend="Ask with the request that was prepared for this mandate, and no other list.",
+                reason="sealed_request_differs",
+                party=self.terms.offer.authority,
+            )
 
     def _commit(
         self, request: EvaluateRequest, digest: bytes, elements: pa.FixedSizeBinaryArray

@@ -601,8 +601,9 @@ class Platform:
         return wire.AbortResponse()
 
     def _end_failed(self, exchange: OpenedExchange, error: Exception) -> None:
-        by_peer = isinstance(error, PeerError)
-        at_fault = exchange.terms.offer.authority if by_peer else self._id
+        authority = exchange.terms.offer.authority
+        named = isinstance(error, PsishareError) and error.party == authority
+        at_fault = authority if named or isinstance(error, PeerError) else self._id
         self._end(exchange, _End(_reason_of(error), at_fault))
 
     def _end_quietly(self, exchange: OpenedExchange, end: _End) -> None:

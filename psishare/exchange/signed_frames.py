@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from psishare.errors import ProtocolError, PsishareError, TransportError
+from psishare.errors import AuthorisationError, ProtocolError, PsishareError, TransportError
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import SequenceTotals
 from psishare.exchange.retained import NOTHING_REQUESTED, Requested
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from psishare.exchange.terms import Terms
     from psishare.keys.signer import Signer
+    from psishare.mandates.sealed_request import SealedRequest
     from psishare.transport.channel import Channel
 
 MAX_PENDING = 1_800
@@ -56,13 +57,23 @@ class SignedFrames:
         terms: what was offered and answered.
         signer: the authority's Ed25519 signer.
         sent: called with the elements of each request frame, in order, before it is sent.
+        approved: the frames that the mandate approves; None where it does not name them.
     """
 
-    def __init__(self, channel: Channel, terms: Terms, signer: Signer, sent: Sent) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        terms: Terms,
+        signer: Signer,
+        sent: Sent,
+        *,
+        approved: SealedRequest | None,
+    ) -> None:
         self._channel = channel
         self._terms = terms
         self._signer = signer
         self._sent = sent
+        self._approved = approved
         self._width = suite.Protocol(terms.offer.protocol).element_bytes
         self._transcripts = {name: Transcript(name, terms.exchange_id) for name in Sequence}
         self._early: dict[Sequence, dict[int, tuple[bytes, int]]] = {name: {} for name in Sequence}
@@ -107,6 +118,7 @@ class SignedFrames:
 
     def evaluate(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[EvaluatedFrame]:
         """Sign and send request frame ``index``; frames come in order."""
+        self._require_approved(index, elements)
         self._sent(elements)
         transcript, signature = self._sign(Sequence.REQUESTS, REQUEST, index, elements)
         requests = self._transcripts[Sequence.REQUESTS]
@@ -193,6 +205,19 @@ class SignedFrames:
         transcript = self._transcripts[sequence].add(digest, n_rows)
         statement = frame_statement(self._terms.exchange_id, index, transcript, n_rows)
         return transcript, sign_statement(self._signer, label, statement)
+
+    def _require_approved(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+        """Sign no request that the mandate does not approve, whatever has gone wrong here."""
+        if self._approved is None:
+            return
+        bytes_ = element_bytes_of(elements)
+        digest = frame_digest(Sequence.REQUESTS, index, len(elements), bytes_)
+        if not self._approved.approves(index, digest):
+            raise AuthorisationError(
+                f"frame {index} is not the one that the mandate approves",
+                mend="Prepare the request again, and have a mandate made for it.",
+                reason="sealed_request_differs",
+            )
 
     def _chain(self, sequence: Sequence, index: int, elements: pa.FixedSizeBinaryArray) -> None:
         """Chain received frames in order, whatever order they came in."""

@@ -33,6 +33,9 @@ class Request:
         kind: the kind of the identifiers.
         output: ``matches``, ``count`` or ``both``.
         rows: distinct identifiers that are asked about.
+        namespace: of the identifiers.
+        ruleset_sha256: the digest of their canonical form, hexadecimal.
+        frame_rows: rows of a frame.
     """
 
     authority: str
@@ -42,6 +45,9 @@ class Request:
     kind: str
     output: str
     rows: int
+    namespace: str = ""
+    ruleset_sha256: str | None = None
+    frame_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +102,7 @@ def mandate_rules(
     yield from _protocol(mandate, request.protocol)
     yield from _validity(mandate, now, timedelta(seconds=clock_tolerance_s))
     yield from _rows(mandate, request.rows)
+    yield from _sealed(mandate, request)
 
 
 def check_validation(
@@ -232,6 +239,19 @@ def _rows(mandate: Mandate, rows: int) -> Iterator[Rule]:
         rows <= mandate.max_rows_per_exchange,
         "mandate_over_rows",
         f"{rows} rows are asked for; the mandate allows {mandate.max_rows_per_exchange} an exchange",
+    )
+
+
+def _sealed(mandate: Mandate, request: Request) -> Iterator[Rule]:
+    sealed = mandate.sealed_request
+    if sealed is None:
+        return
+    approved = (sealed.rows, sealed.frame_rows, sealed.namespace, sealed.ruleset.digest)
+    asked = (request.rows, request.frame_rows, request.namespace, request.ruleset_sha256)
+    yield Rule(
+        asked == approved,
+        "sealed_request_differs",
+        f"the mandate approves one list of {sealed.rows} rows, and this is not how it is asked",
     )
 
 

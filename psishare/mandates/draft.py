@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from psishare.mandates.case_reference import CaseReference
+    from psishare.mandates.sealed_request import SealedRequest
 
 ALL_PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
@@ -68,6 +69,8 @@ def draft(
     emergency: Grounds | None = None,
     delayed_notification: Grounds | None = None,
     supersedes: str | None = None,
+    input_commitment: str | None = None,
+    sealed_request: SealedRequest | None = None,
 ) -> Mandate:
     """Draft a mandate; times are cut to whole seconds, lists are sorted.
 
@@ -112,8 +115,8 @@ def draft(
                 "retention_until": retention_until and _whole_second(retention_until),
                 "erase_by": erase_by and _whole_second(erase_by),
                 "court_sealing_key": court_sealing_key,
-                "input_commitment": None,
-                "sealed_request": None,
+                "input_commitment": input_commitment,
+                "sealed_request": sealed_request,
                 "emergency": emergency and _emergency(emergency),
                 "delayed_notification": delayed_notification and _delayed(delayed_notification),
                 "supersedes": supersedes,

@@ -29,6 +29,7 @@ from psishare.mandates.field import (
     SortedSet,
     Time,
 )
+from psishare.mandates.sealed_request import SealedRequest
 
 MANDATE_VERSION = 2
 MAX_BYTES = 64 * 1024
@@ -95,8 +96,8 @@ class Mandate(_Part):
     retention_until: Time | None
     erase_by: Time | None = None
     court_sealing_key: SealingPublicKey | None
-    input_commitment: None
-    sealed_request: None
+    input_commitment: Sha256 | None
+    sealed_request: SealedRequest | None
     emergency: Emergency | None
     delayed_notification: DelayedNotification | None
     supersedes: MandateId | None
@@ -112,6 +113,20 @@ class Mandate(_Part):
             _require(self.emergency.validate_by > begins, "validate_by is not after not_before")
         if self.delayed_notification is not None:
             _require(self.delayed_notification.until > begins, "until is not after not_before")
+        return self
+
+    @model_validator(mode="after")
+    def _one_list_in_one_way(self) -> Self:
+        """What is sealed is one list, for one dataset, by the one protocol that can be sealed."""
+        sealed = self.sealed_request
+        if sealed is None:
+            return self
+        _require(self.input_commitment is None, "a list is sealed or committed to, not both")
+        _require(self.protocols == ("oprf",), "a sealed request is asked by oprf alone")
+        _require(self.outputs == ("matches",), "a sealed request learns matches alone")
+        one_set = len(self.datasets) == len(self.kinds) == 1
+        _require(one_set, "a sealed request is of one dataset and one kind")
+        _require(self.max_rows_per_exchange == sealed.rows, "a sealed request is asked as a whole")
         return self
 
     @model_validator(mode="after")
@@ -164,7 +179,7 @@ def malformed(message: str) -> AuthorisationError:
 
 def wrong_fields(error: ValidationError) -> list[str]:
     """Return the names of the fields that a validation found wrong; never a value."""
-    parts = (Mandate, Emergency, DelayedNotification)
+    parts = (Mandate, Emergency, DelayedNotification, SealedRequest)
     known = frozenset[str]().union(*(part.model_fields for part in parts))
     names = (str(found["loc"][0]) if found["loc"] else "validity" for found in error.errors())
     return sorted({name if name in known or name == "validity" else "(unknown)" for name in names})

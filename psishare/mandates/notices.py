@@ -1,7 +1,7 @@
 """What has become known of mandates since they were signed: revocations, successors, validations.
 
 A mandate that verifies and covers what is asked is still refused where one of these stands against it.
-Source: protocols/specs/mandate.md, section 6, rules 10 to 15.
+Source: protocols/specs/mandate.md, section 6, rules 11 to 16.
 """
 
 from __future__ import annotations

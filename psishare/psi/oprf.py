@@ -25,8 +25,14 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """One frame on its way: which values, and what was sent for them."""
+class BlindedFrame:
+    """One frame: which values, and what is sent for them.
+
+    Attributes:
+        indices: ``uint64``, into the distinct values.
+        identifiers: the values, in the order sent.
+        blinded: ``fixed_size_binary[32]``: their blinded elements, in the same order.
+    """
 
     indices: pa.UInt64Array
     identifiers: pa.Array
@@ -65,7 +71,7 @@ class OprfAuthority:
         """
         matched: list[pa.Array] = []
 
-        def finish(asked: _Asked, answer: EvaluatedFrame) -> None:
+        def finish(asked: BlindedFrame, answer: EvaluatedFrame) -> None:
             fingerprints = self._seed.finalize(
                 asked.identifiers,
                 asked.indices,
@@ -78,27 +84,37 @@ class OprfAuthority:
             matched.append(asked.indices.filter(self._lookup(fingerprints)))
             progress(len(asked.indices))
 
-        window: Window[_Asked, EvaluatedFrame] = Window(finish)
+        window: Window[BlindedFrame, EvaluatedFrame] = Window(finish)
         run_beside_each_other((window, self._asking(identifiers, channel)))
         return ascending(matched)
 
     def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
         """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
-        return (asked.blinded for asked in self._blinded(identifiers, frame_rows))
+        frames = blinded_frames(self._seed, identifiers, frame_rows)
+        return (frame.blinded for frame in frames)
 
     def _asking(
         self, identifiers: pa.Array, channel: FrameChannel
-    ) -> Iterator[tuple[_Asked, Future[EvaluatedFrame]]]:
+    ) -> Iterator[tuple[BlindedFrame, Future[EvaluatedFrame]]]:
         """Blind and send a frame each time one is taken."""
-        for index, asked in enumerate(self._blinded(identifiers, channel.frame_rows)):
-            yield asked, channel.evaluate(index, asked.blinded)
+        asked = blinded_frames(self._seed, identifiers, channel.frame_rows)
+        for index, frame in enumerate(asked):
+            yield frame, channel.evaluate(index, frame.blinded)
 
-    def _blinded(self, identifiers: pa.Array, frame_rows: int) -> Iterator[_Asked]:
-        order = self._seed.order(len(identifiers))
-        for _index, start, rows in spans(len(identifiers), frame_rows):
-            indices = order.slice(start, rows)
-            values = identifiers.take(indices)
-            yield _Asked(indices, values, self._seed.blind(values, indices))
+
+def blinded_frames(seed: Seed, identifiers: pa.Array, frame_rows: int) -> Iterator[BlindedFrame]:
+    """Yield the request frames of a list, one at a time: the same for the same seed and list.
+
+    Args:
+        seed: one exchange's, or one sealed request's.
+        identifiers: canonical and distinct, ``binary`` or ``large_binary``, shape ``(n,)``.
+        frame_rows: rows of every frame but the last.
+    """
+    order = seed.order(len(identifiers))
+    for _index, start, rows in spans(len(identifiers), frame_rows):
+        indices = order.slice(start, rows)
+        values = identifiers.take(indices)
+        yield BlindedFrame(indices, values, seed.blind(values, indices))
 
 
 class OprfPlatform:

@@ -34,7 +34,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("party init", "party show", "party export", "party passphrase"),
         *("peer add", "peer list", "peer remove"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
-        *("mandate revoke", "mandate import"),
+        *("mandate revoke", "mandate import", "mandate request"),
         *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
         *("dataset verify", "dataset revoke", "serve", "match"),
