@@ -17,7 +17,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check format lint types imports stubs licences wire rust-test wheel \
-	bench bench-tables campaign interop clean
+	bench bench-full bench-tables campaign interop clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -72,8 +72,11 @@ wire:
 wheel: $(STAMPS)/venv  ## build the wheel into dist/
 	PATH=$(BIN):$$PATH $(BIN)/maturin build --release --locked -i $(BIN)/python --out dist
 
-bench: setup  ## measure against the peers, one command
+bench: setup  ## measure beside the peers, 20 minutes on two cores; goes on where it was stopped
 	$(BIN)/python -m benchmarks
+
+bench-full: setup  ## the same to the largest sizes, for hours; goes on where it was stopped
+	$(BIN)/python -m benchmarks --full
 
 bench-tables: setup  ## 20 million rows through reading and canonicalising; speed of each kind
 	$(BIN)/python -m benchmarks.tables

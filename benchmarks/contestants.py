@@ -9,24 +9,30 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Cost, Running, run, start
-from psishare.client import init_party
-from psishare.exchange.document import now
-from psishare.mandates.case_reference import CaseReference
-from psishare.mandates.draft import draft
-from psishare.mandates.envelope import new_envelope, sign_envelope
-from psishare.parties.peers import Peers
+from benchmarks.measure import (
+    Cost,
+    Running,
+    free_ports,
+    loopback_bytes,
+    run,
+    start,
+    start_quiet,
+)
+from benchmarks.parties import AUTHORITY, PLATFORM, prepare_parties
+from benchmarks.peer_environment import peer_python
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from benchmarks.lists import Lists
 
 PSISHARE = [sys.executable, "-m", "psishare.cli"]
-PLATFORM, AUTHORITY = "tele.example", "police.example"
-ISSUER, VALIDATOR = "prosecutor.example", "court.example"
+TIMEOUT_S = 3_600
+SMALL_ROWS = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +41,44 @@ class Result:
 
     Attributes:
         total: everything, both parties, from their files to the authority's result file.
+        platform: the platform's part of it.
         encode: the part that a platform does once an epoch, where there is one.
-        n_matched: rows in the result file.
+        sent_bytes: what both parties sent each other, as the loopback interface counts it.
     """
 
     total: Cost
+    platform: Cost
     encode: Cost | None
-    n_matched: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Something that finds the common identifiers of two files.
+
+    Attributes:
+        name: as tables and plots show it.
+        run: given the lists and a folder to work in.
+        max_exponent: the logarithm of the largest list that it is given.
+        full_max_exponent: the same, in the full campaign.
+    """
+
+    name: str
+    run: Callable[[Lists, Path], Result]
+    max_exponent: int
+    full_max_exponent: int
 
 
 def run_openmined(lists: Lists, folder: Path) -> Result:
     """Run ``openmined-psi`` between two processes, a core each."""
-    out = folder / "openmined.csv"
+    out, carried = folder / "openmined.csv", folder / "carried"
     peer = [sys.executable, "-m", "benchmarks.openmined_peer"]
     to_server, from_client = os.pipe()
     to_client, from_server = os.pipe()
     started = time.monotonic()
     commands = (
         ([*peer, "server", str(lists.platform)], to_server, from_server),
-        ([*peer, "client", str(lists.authority), str(out)], to_client, from_client),
+        ([*peer, "client", str(lists.authority), str(out), str(carried)], to_client, from_client),
     )
     processes = [
         Running(subprocess.Popen(c, stdin=i, stdout=o, text=True), started, c)
@@ -61,100 +86,94 @@ def run_openmined(lists: Lists, folder: Path) -> Result:
     ]
     for descriptor in (to_server, from_client, to_client, from_server):
         os.close(descriptor)
-    costs = [process.finish() for process in processes]
-    return Result(_side_by_side(costs), None, _count(out, lists))
+    server, client = (process.finish() for process in processes)
+    require_right(out, lists)
+    return Result(server.beside(client), server, None, int(carried.read_text(encoding="ascii")))
+
+
+def run_secretflow(lists: Lists, folder: Path, protocol: str) -> Result:
+    """Run one of SecretFlow's protocols between two processes; its keys are canonical already.
+
+    Raises:
+        RuntimeError: the package is not installed.
+    """
+    python = peer_python()
+    if python is None:
+        raise RuntimeError("SecretFlow's package does not install here")
+    peer = [str(python), str(Path(__file__).with_name("secretflow_peer.py")), protocol]
+    ports = [str(port) for port in free_ports(2)]
+    before = loopback_bytes()
+    sources = (lists.platform, lists.authority_canonical)
+    targets = (folder / "platform.csv", folder / "authority.csv")
+    # It leaves files where it is run.
+    processes = [
+        start_quiet([*peer, str(rank), *ports, str(source), str(target)], cwd=folder)
+        for rank, (source, target) in enumerate(zip(sources, targets, strict=True))
+    ]
+    platform, authority = (process.finish() for process in processes)
+    sent_bytes = loopback_bytes() - before
+    require_right(targets[1], lists)
+    return Result(platform.beside(authority), platform, None, sent_bytes)
 
 
 def run_psishare(lists: Lists, folder: Path, protocol: str) -> Result:
-    """Run one psishare protocol through its command line, encode and server start included."""
-    mandate = prepare_parties(folder, 10 * sum(1 for _ in lists.authority.open()))
-    platform, authority = ["--home", str(folder / PLATFORM)], ["--home", str(folder / AUTHORITY)]
+    """Run one psishare protocol through its command line, encode and process starts included.
+
+    Both parties are started at the same time, as the peers' are; the authority is started once the
+    platform listens where it would not wait so long for it, its own list being the shorter one.
+    """
+    mandate = prepare_parties(folder, max(lists.n_authority, 1))
+    platform_home, home = (["--home", str(folder / name)] for name in (PLATFORM, AUTHORITY))
     source = ["--data", str(lists.platform), "--key", "phone=number", "--region", "DE"]
+    before = loopback_bytes()
     encode = None
+    served = [*source, "--name", "customers"]
     if protocol == "oprf":
-        encode = run([*PSISHARE, "dataset", "encode", "customers", *source, *platform])
+        size = ["--max-query", str(max(lists.n_authority, SMALL_ROWS))]
+        encode = run(
+            [*PSISHARE, "dataset", "encode", "customers", *source, *size, *platform_home, "--json"]
+        )
         served = ["--dataset", "customers"]
-    else:
-        served = [*source, "--name", "customers"]
-    server = start([*PSISHARE, "serve", "--listen", "127.0.0.1:0", *served, *platform, "--json"])
-    assert server.process.stdout is not None
-    address = json.loads(server.process.stdout.readline())["listening"]
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    server = start([*PSISHARE, "serve", "--listen", address, *served, *platform_home, "--json"])
+    if protocol != "oprf" and lists.n_authority < lists.n_platform:
+        require_listening(server)
     out = folder / f"{protocol}.csv"
-    client = run(
-        [
-            *PSISHARE,
-            "match",
-            *("--platform", PLATFORM, "--address", address),
-            *("--data", str(lists.authority), "--key", "phone=number", "--region", "DE"),
-            *("--dataset", "customers", "--mandate", str(mandate), "--protocol", protocol),
-            *("--out", str(out), "--timeout", "600", *authority),
-        ]
-    )
+    asked = [
+        *("--platform", PLATFORM, "--address", address),
+        *("--data", str(lists.authority), "--key", "phone=number", "--region", "DE"),
+        *("--dataset", "customers", "--mandate", str(mandate), "--protocol", protocol),
+        *("--out", str(out), "--timeout", str(TIMEOUT_S)),
+    ]
+    client = run([*PSISHARE, "match", *asked, *home, "--json"])
     ready = time.monotonic()
     server.process.terminate()
     served_cost = server.finish()
     # The server's wall time from its start to the client's end, without its farewell.
-    wall_s = ready - server.started
-    both = Cost(
-        wall_s, served_cost.cpu_s + client.cpu_s, max(served_cost.peak_bytes, client.peak_bytes)
-    )
-    return Result(encode + both if encode else both, encode, _count(out, lists))
+    served_cost = Cost(ready - server.started, served_cost.cpu_s, served_cost.peak_bytes)
+    sent_bytes = loopback_bytes() - before
+    require_right(out, lists)
+    total = served_cost.beside(client)
+    if encode is None:
+        return Result(total, served_cost, None, sent_bytes)
+    return Result(encode + total, encode + served_cost, encode, sent_bytes)
 
 
-def prepare_parties(folder: Path, max_rows: int) -> Path:
-    """Make four homes that know each other, and a signed mandate; none of it is timed."""
-    roles = {PLATFORM: "platform", AUTHORITY: "authority", ISSUER: "issuer", VALIDATOR: "issuer"}
-    homes = {
-        name: init_party(folder / name, party_id=name, role=role, display_name=name)
-        for name, role in roles.items()
-    }
-    for at, whom, trust in (
-        (PLATFORM, AUTHORITY, []),
-        (PLATFORM, ISSUER, ["issuer"]),
-        (PLATFORM, VALIDATOR, ["validator"]),
-        (AUTHORITY, PLATFORM, []),
-    ):
-        card = homes[whom].export_card()
-        words = homes[whom].card.fingerprint()
-        Peers(homes[at].peers_path).add(card, fingerprint=words, trusted_as=frozenset(trust))
-    envelope = new_envelope(
-        draft(
-            issuer=ISSUER,
-            validator=VALIDATOR,
-            validator_role="judge",
-            authority=AUTHORITY,
-            platform=PLATFORM,
-            kinds=["phone"],
-            outputs=["matches"],
-            max_rows_per_exchange=max_rows,
-            max_rows_total=max_rows,
-            max_exchanges=10,
-            jurisdiction="XX",
-            legal_basis="measurement",
-            purpose="measurement",
-            case=CaseReference.new("measurement"),
-            not_before=now(),
-            not_after=now().replace(year=now().year + 1),
-            now=now(),
-        )
-    )
-    for name in (ISSUER, VALIDATOR):
-        envelope = sign_envelope(envelope, homes[name].log_signer(), party=name)
-    path = folder / "mandate.json"
-    path.write_bytes(envelope)
-    return path
+def require_listening(server: Running) -> str:
+    """Wait until a server says where it listens.
+
+    Raises:
+        RuntimeError: it ended instead.
+    """
+    assert server.process.stdout is not None
+    line = server.process.stdout.readline()
+    if not line:
+        raise RuntimeError("the server ended before it listened")
+    return str(json.loads(line)["listening"])
 
 
-def _side_by_side(costs: list[Cost]) -> Cost:
-    return Cost(
-        max(cost.wall_s for cost in costs),
-        sum(cost.cpu_s for cost in costs),
-        max(cost.peak_bytes for cost in costs),
-    )
-
-
-def _count(out: Path, lists: Lists) -> int:
-    """Compare a result file with Python's set intersection and return its rows.
+def require_right(out: Path, lists: Lists) -> None:
+    """Compare a result file with Python's sets.
 
     Raises:
         RuntimeError: a row is missing, or one too many.
@@ -164,4 +183,36 @@ def _count(out: Path, lists: Lists) -> int:
     national = {number.removeprefix("+49").removeprefix("0049").lstrip("0") for number in found}
     if national != lists.common or len(found) != len(national):
         raise RuntimeError(f"{out.name} has {len(found)} rows, not {len(lists.common)}")
-    return len(found)
+
+
+def _secretflow(
+    protocol: str, name: str, max_exponent: int, full_max_exponent: int = 22
+) -> Contestant:
+    run_ = partial(run_secretflow, protocol=protocol)
+    return Contestant(f"SecretFlow {name}", run_, max_exponent, full_max_exponent)
+
+
+OPRF = Contestant("psishare oprf", partial(run_psishare, protocol="oprf"), 20, 24)
+ECDH = Contestant("psishare ecdh", partial(run_psishare, protocol="ecdh"), 20, 24)
+OPENMINED = Contestant("OpenMined PSI", run_openmined, 18, 18)
+CURVE25519 = _secretflow("ecdh-25519", "ECDH, CURVE_25519", 20)
+FOURQ = _secretflow("ecdh-fourq", "ECDH, CURVE_FOURQ", 20)
+ELLIGATOR2 = _secretflow("ecdh-25519-elligator2", "ECDH, CURVE_25519_ELLIGATOR2", 17, 17)
+KKRT = _secretflow("kkrt", "KKRT", 20)
+RR22 = _secretflow("rr22", "RR22", 20)
+UNBALANCED = _secretflow("unbalanced", "unbalanced, MODE_FULL", 20)
+
+CONTESTANTS = {
+    each.name: each
+    for each in (
+        OPRF,
+        ECDH,
+        OPENMINED,
+        CURVE25519,
+        FOURQ,
+        ELLIGATOR2,
+        KKRT,
+        RR22,
+        UNBALANCED,
+    )
+}

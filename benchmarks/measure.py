@@ -1,16 +1,19 @@
-"""Run processes and tell what they cost: wall time, processor time, peak memory."""
+"""Run processes and tell what they cost: wall time, processor time, peak memory, bytes sent."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+_INTERFACES = Path("/proc/net/dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class Cost:
         """Return the cost of one after the other."""
         return Cost(
             self.wall_s + other.wall_s,
+            self.cpu_s + other.cpu_s,
+            max(self.peak_bytes, other.peak_bytes),
+        )
+
+    def beside(self, other: Cost) -> Cost:
+        """Return the cost of both at the same time."""
+        return Cost(
+            max(self.wall_s, other.wall_s),
             self.cpu_s + other.cpu_s,
             max(self.peak_bytes, other.peak_bytes),
         )
@@ -57,19 +68,28 @@ class Running:
         if self.process.stdout is not None:
             self.process.stdout.close()
         if self.process.returncode and not may_fail:
-            raise RuntimeError(f"{self.command[:3]} ended with {self.process.returncode}")
+            raise RuntimeError(f"{self.command[:4]} ended with {self.process.returncode}")
         return Cost(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
 def start(command: Sequence[str], *, env: dict[str, str] | None = None) -> Running:
     """Start a process; what it prints goes to a pipe."""
+    started = time.monotonic()
     process = subprocess.Popen(
         list(command),
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
     )
-    return Running(process, time.monotonic(), command)
+    return Running(process, started, command)
+
+
+def start_quiet(command: Sequence[str], *, cwd: Path | None = None) -> Running:
+    """Start a process; what it prints goes nowhere."""
+    started = time.monotonic()
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(list(command), stdout=nowhere, stderr=nowhere, text=True, cwd=cwd)
+    return Running(process, started, command)
 
 
 def run(command: Sequence[str], *, cwd: Path | None = None) -> Cost:
@@ -78,5 +98,27 @@ def run(command: Sequence[str], *, cwd: Path | None = None) -> Cost:
     Raises:
         RuntimeError: it failed.
     """
+    started = time.monotonic()
     process = subprocess.Popen(list(command), stdout=subprocess.DEVNULL, text=True, cwd=cwd)
-    return Running(process, time.monotonic(), command).finish()
+    return Running(process, started, command).finish()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on loopback that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def loopback_bytes() -> int:
+    """Return how many bytes the loopback interface has carried, headers included."""
+    for line in _INTERFACES.read_text(encoding="ascii").splitlines():
+        name, colon, counters = line.partition(":")
+        if colon and name.strip() == "lo":
+            return int(counters.split()[0])
+    raise RuntimeError(f"{_INTERFACES} names no loopback interface")

@@ -1,6 +1,6 @@
 """The same task with ``openmined-psi`` alone: two processes, file to file, one core each.
 
-``server FILE`` and ``client FILE OUT`` speak over a pair of pipes. Both canonicalise with psishare's
+``server FILE`` and ``client FILE OUT CARRIED`` speak over a pair of pipes. Both canonicalise with psishare's
 own rules, so that the two answers can be compared; the rest is the package's.
 """
 
@@ -51,22 +51,25 @@ def serve(path: Path, inbox: BinaryIO, outbox: BinaryIO) -> None:
     send(outbox, server.ProcessRequest(request).SerializeToString())
 
 
-def ask(path: Path, out: Path, inbox: BinaryIO, outbox: BinaryIO) -> None:
-    """Ask about a list and write the rows that matched."""
+def ask(path: Path, out: Path, carried: Path, inbox: BinaryIO, outbox: BinaryIO) -> None:
+    """Ask about a list, write the rows that matched, and how many bytes the messages had."""
     client = psi.client.CreateWithNewKey(True)
     encoded = read_numbers(path).dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     numbers = encoded.dictionary.to_pylist()
     send(outbox, len(numbers).to_bytes(8, "big"))
-    request = client.CreateRequest(numbers)
+    request = client.CreateRequest(numbers).SerializeToString()
     setup, response = psi.ServerSetup(), psi.Response()
     received = receive(inbox)
-    send(outbox, request.SerializeToString())
+    send(outbox, request)
     setup.ParseFromString(received)
-    response.ParseFromString(receive(inbox))
+    answer = receive(inbox)
+    response.ParseFromString(answer)
     matched = pa.array(client.GetIntersection(setup, response), pa.int32())
     write_rows(path, out, matched_rows(encoded.indices, matched))
+    n_bytes = len(received) + len(request) + len(answer)
+    carried.write_text(str(n_bytes), encoding="ascii")
 
 
 def matched_rows(indices: pa.Array, matched: pa.Array) -> Iterator[bool]:
@@ -87,7 +90,8 @@ def main() -> None:
     if sys.argv[1] == "server":
         serve(Path(sys.argv[2]), inbox, outbox)
     else:
-        ask(Path(sys.argv[2]), Path(sys.argv[3]), inbox, outbox)
+        source, out, carried = map(Path, sys.argv[2:])
+        ask(source, out, carried, inbox, outbox)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def encode(
     max_query: Annotated[
         int, typer.Option(metavar="N", min=1, help="The most distinct rows of one exchange.")
     ] = 2**20,
+    memory: Memory = 512,
     format_: Format = None,
     encoding: Encoding = "utf-8",
     delimiter: Delimiter = ",",
@@ -89,7 +90,13 @@ def encode(
     )
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         signed = party.encode(
-            table, column, name=name, n_max=n_max, max_query=max_query, progress=report
+            table,
+            column,
+            name=name,
+            n_max=n_max,
+            max_query=max_query,
+            memory_bytes=memory << 20,
+            progress=report,
         )
     _print(signed, as_json=as_json)
 
