@@ -16,6 +16,7 @@ from psishare.cli.option import Home, Json, Overwrite
 from psishare.cli.passphrase import choose_passphrase
 from psishare.parties import home as parties
 from psishare.parties.field import write_time
+from psishare.parties.signer_choice import read_signer_choices
 
 WORDS_A_LINE = 4
 INIT = (
@@ -48,6 +49,13 @@ def init(
             help="Leave the keys unencrypted, with permissions as their only guard.",
         ),
     ] = False,
+    signers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which log keys are in a token or a service: see docs/signers.md.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a home folder with fresh keys, a card and, where the role keeps one, an audit log.
@@ -61,6 +69,7 @@ def init(
         role=role,
         display_name=name,
         passphrase=None if no_passphrase else choose_passphrase(home),
+        signers=None if signers is None else read_signer_choices(signers),
     )
     if as_json:
         print_json(_document(made))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from psishare.keys.passphrase import Passphrase
     from psishare.keys.signer import Algorithm
-    from psishare.parties.party_keys import SignerChoice
+    from psishare.parties.signer_choice import SignerChoice
 
 from psishare.client.opened_home import LOGGING_ROLES, log_signers, open_log
 

@@ -485,6 +485,7 @@ REASONS: tuple[Reason, ...] = (
             "role_unfit": "The home folder is of a party of another role.",
             "signer_failed": "A signer that keeps a key elsewhere failed.",
             "signer_unknown": "No installed package, or more than one, offers this signer.",
+            "signers_invalid": "The file that says where log keys are is not valid.",
             "state_invalid": "The state file is damaged.",
             "state_version": "The state file is of another version.",
             "tls_identity_expired": "This party's TLS certificate has expired.",

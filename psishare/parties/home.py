@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from psishare.keys.passphrase import Passphrase, Source
     from psishare.keys.sealing import SealingKeys
     from psishare.keys.signer import Algorithm, Signer
-    from psishare.parties.party_keys import SignerChoice
+    from psishare.parties.signer_choice import SignerChoice
     from psishare.parties.tls import TlsIdentity
 
 HOME_VERSION = 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from psishare.keys.signer import Algorithm, Signer
     from psishare.keys.vault import Vault
     from psishare.parties.card import Card
+    from psishare.parties.signer_choice import SignerChoice
 
 ED25519: Algorithm = "ed25519"
 ML_DSA_44: Algorithm = "ml-dsa-44"
@@ -36,19 +37,6 @@ LOG_ML_DSA_44_USE = "log_ml_dsa_44"
 SEALING_USE = "sealing"
 TLS_USE = "tls"
 _DIGITS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class SignerChoice:
-    """A signer that keeps a log key elsewhere (protocols/specs/key-file.md, section 6).
-
-    Attributes:
-        name: an entry point of the group ``psishare.signers``, or ``process``.
-        settings: what it is told; no secrets.
-    """
-
-    name: str
-    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cli_stage import AUTHORITY, ISSUER, PLATFORM, PROGRAM, VALIDATOR, Office, Ran, psi
@@ -20,10 +21,9 @@ from psishare.mandates.envelope import read_envelope
 from psishare.parties.card import parse_card
 from psishare.parties.home import Home
 from psishare.parties.peers import Peers
+from psishare.parties.signer_choice import ALGORITHMS
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SIGNER_PROGRAM = Path(__file__).parents[1] / "signer_program.py"
 CASE = "Js 4711/26"
 
 
@@ -314,3 +314,53 @@ def test_a_draft_over_another_file_seals_no_reference(office: Office, tmp_path: 
     assert (ran.code, ran.reason) == (4, "output_exists")
     assert path.read_text(encoding="utf-8") == "mine"
     assert set(office.homes[ISSUER].mandates_path.iterdir()) == sealed
+
+
+# signers
+
+
+def test_a_party_whose_log_keys_are_in_another_program_signs_a_log_that_verifies(
+    office: Office, tmp_path: Path
+) -> None:
+    seed, signers = tmp_path / "seed", tmp_path / "signers.toml"
+    seed.write_bytes(bytes(range(32)))
+    program = json.dumps([sys.executable, str(SIGNER_PROGRAM), str(seed)])
+    tables = (f"[{name}]\nsigner = 'process'\ncommand = '{program}'\n" for name in ALGORITHMS)
+    signers.write_text("".join(tables), encoding="utf-8")
+    home = tmp_path / "home"
+    made = init(home, "--signers", str(signers), "--json")
+    assert made.code == 0, made.out
+    ran = psi(
+        *("peer", "add", office.card(ISSUER), "--home", home),
+        *("--fingerprint", office.homes[ISSUER].card.fingerprint()),
+    )
+    assert ran.code == 0
+    for name in ("log_ed25519", "log_ml_dsa_44"):
+        assert "secret" not in json.loads((home / "keys" / f"{name}.json").read_bytes())
+    assert psi("party", "export", tmp_path / "new.card", "--home", home).code == 0
+    verified = psi("audit", "verify", home / "log", "--trust", tmp_path / "new.card", "--json")
+    assert verified.code == 0, verified.out
+    seed.unlink()
+    card = office.card(VALIDATOR)
+    words = office.homes[VALIDATOR].card.fingerprint()
+    failed = psi("peer", "add", card, "--home", home, "--fingerprint", words, "--json")
+    assert (failed.code, failed.reason) == (3, "signer_failed")
+    assert [peer.id for peer in Peers(home / "peers")] == [ISSUER]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[rsa]\nsigner = 'x'\n",
+        "[ed25519]\n",
+        "[ed25519]\nsigner = 'x'\nslot = 1\n",
+        "ed25519 = 1",
+    ],
+)
+def test_a_file_of_signers_that_is_none_makes_no_party(tmp_path: Path, text: str) -> None:
+    signers = tmp_path / "signers.toml"
+    signers.write_text(text, encoding="utf-8")
+    ran = init(tmp_path / "home", "--signers", str(signers), "--json")
+    assert (ran.code, ran.reason) == (3, "signers_invalid")
+    assert not (tmp_path / "home").exists()
