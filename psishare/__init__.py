@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from psishare.client import SignedMandate as SignedMandate
     from psishare.client import Summary as Summary
     from psishare.client import Table as Table
+    from psishare.client import announce_certificate as announce_certificate
+    from psishare.client import certificate_warnings as certificate_warnings
     from psishare.client import check_list as check_list
     from psishare.client import describe_kind as describe_kind
     from psishare.client import draft_mandate as draft_mandate
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
     from psishare.client import log_size as log_size
     from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
+    from psishare.client import renew_sealing_key as renew_sealing_key
     from psishare.client import request_mandate as request_mandate
     from psishare.client import revoke_mandates as revoke_mandates
+    from psishare.client import revoke_peer as revoke_peer
     from psishare.client import set_passphrase as set_passphrase
     from psishare.client import sign_mandate as sign_mandate
+    from psishare.client import switch_certificate as switch_certificate
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
 
@@ -59,6 +64,8 @@ __all__ = [
     "SignedMandate",
     "Summary",
     "Table",
+    "announce_certificate",
+    "certificate_warnings",
     "check_list",
     "describe_kind",
     "draft_mandate",
@@ -69,10 +76,13 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "renew_sealing_key",
     "request_mandate",
     "revoke_mandates",
+    "revoke_peer",
     "set_passphrase",
     "sign_mandate",
+    "switch_certificate",
     "unpin_peer",
     "verify_mandate",
 ]

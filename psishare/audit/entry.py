@@ -156,6 +156,16 @@ class PeerRemoved(Entry):
     trusted_as: Trust
 
 
+class PeerRevoked(Entry):
+    """The party refuses a peer from now on, and does not take it back by accident."""
+
+    type: Literal["peer.revoked"] = "peer.revoked"
+    peer: PartyId
+    role: Role
+    card_sha256: Digest
+    trusted_as: Trust
+
+
 class DatasetPublished(Entry):
     """A platform has evaluated a dataset: from here on every authority must be shown this one."""
 
@@ -322,6 +332,7 @@ _TYPES: dict[str, type[Entry]] = {
         CardChanged,
         PeerAdded,
         PeerRemoved,
+        PeerRevoked,
         DatasetPublished,
         DatasetRevoked,
         DatasetKeyDestroyed,

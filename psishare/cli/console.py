@@ -43,6 +43,12 @@ def tell(text: str) -> None:
     _print(Text(text, no_wrap=True, overflow="ignore"), error=True)
 
 
+def tell_warnings(warnings: Iterable[str]) -> None:
+    """Print what should be done soon on standard error, a line each."""
+    for warning in warnings:
+        tell(f"warning: {warning}")
+
+
 def say_fields(fields: Mapping[str, str | None], *, error: bool = False) -> None:
     """Print names and values, aligned; those without a value are left out.
 

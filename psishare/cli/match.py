@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields
+from psishare.cli.console import number, print_json, say, say_fields, tell_warnings
 from psishare.cli.group import example, new_command
 from psishare.cli.option import (
     AsText,
@@ -99,6 +99,7 @@ def match(
         psishare.Party.open(home) as party,
         party.connect(platform, address, timeout_s=timeout) as session,
     ):
+        tell_warnings(party.warnings(platform))
         found = session.match(
             table,
             key=column,

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from cryptography import x509
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields
+from psishare.cli.console import number, print_json, say, say_fields, tell_warnings
 from psishare.cli.file import write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
@@ -17,6 +16,7 @@ from psishare.cli.passphrase import choose_passphrase
 from psishare.parties import home as parties
 from psishare.parties.field import write_time
 from psishare.parties.signer_choice import read_signer_choices
+from psishare.parties.tls import validity
 
 WORDS_A_LINE = 4
 INIT = (
@@ -156,6 +156,46 @@ def export(
     say(spoken(opened.card.fingerprint(), indent="  "))
 
 
+@app.command(
+    epilog=example(
+        "psishare party renew --home tele",
+        "psishare party renew --home tele --switch",
+        "psishare party renew --home tele --sealing-key",
+    )
+)
+def renew(
+    *,
+    home: Home,
+    switch: Annotated[
+        bool,
+        typer.Option(
+            "--switch",
+            help="Put the next certificate in the current one's place. Restart serve then.",
+        ),
+    ] = False,
+    sealing_key: Annotated[
+        bool, typer.Option("--sealing-key", help="Make another sealing key instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the next TLS certificate, or another sealing key, under the same fingerprint.
+
+    Give the new card to your peers: they take it without comparing words again. Once all have it,
+    --switch.
+    """
+    if switch and sealing_key:
+        raise typer.BadParameter("--switch is of certificates, and --sealing-key is not")
+    change = psishare.switch_certificate if switch else psishare.announce_certificate
+    renewed = (psishare.renew_sealing_key if sealing_key else change)(parties.Home.open(home))
+    if as_json:
+        print_json(_document(renewed))
+        return
+    say(f"The card of {renewed.id} has serial {renewed.card.serial} now.")
+    say("Next: give it to your peers (psishare party export); they add it with psishare peer add.")
+    if switch:
+        say("A server that runs presents the old certificate until it is started again.")
+
+
 def spoken(fingerprint: str, *, indent: str = "") -> str:
     """Return a fingerprint in lines of four words, as people read them to each other."""
     words = fingerprint.split("-")
@@ -177,6 +217,7 @@ def _document(home: parties.Home) -> dict[str, Any]:
         "serial": card.serial,
         "created": card.created,
         "encrypted": home.vault.is_locked,
+        "warnings": psishare.certificate_warnings(home, ()),
         "log_size": _log_size(home),
         "certificates": [
             {"not_before": write_time(start), "not_after": write_time(end), "sha256": digest.hex()}
@@ -208,6 +249,7 @@ def _say(home: parties.Home) -> None:
         }
         | {"fingerprint": spoken(card.fingerprint())}
     )
+    tell_warnings(psishare.certificate_warnings(home, ()))
 
 
 def _log_size(home: parties.Home) -> int | None:
@@ -216,5 +258,4 @@ def _log_size(home: parties.Home) -> int | None:
 
 
 def _validities(home: parties.Home) -> list[tuple[datetime, datetime]]:
-    certificates = map(x509.load_der_x509_certificate, home.card.certificates())
-    return [(c.not_valid_before_utc, c.not_valid_after_utc) for c in certificates]
+    return [validity(certificate) for certificate in home.card.certificates()]

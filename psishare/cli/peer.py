@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import print_json, say, tell
+from psishare.cli.console import print_json, say, tell, tell_warnings
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json
@@ -16,6 +16,8 @@ from psishare.cli.party import spoken
 from psishare.errors import ConfigError
 from psishare.parties import home as parties
 from psishare.parties.card import Card, parse_card
+from psishare.parties.expiry import Expiry
+from psishare.parties.field import write_time
 from psishare.parties.peers import Peer, Peers
 
 ADD = (
@@ -49,21 +51,31 @@ def add(
         list[Trust] | None,
         typer.Option(
             metavar="issuer|validator",
-            help="Let its signature on a mandate count in this role. Repeatable.",
+            help="Let its signature on a mandate count in this role. Repeatable; replaces what it was"
+            " trusted as.",
         ),
     ] = None,
+    reinstate: Annotated[
+        bool, typer.Option("--reinstate", help="Let a party that was revoked come back.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Pin a party, or take a newer card of one that is pinned.
 
     Get the fingerprint by a way that you trust: have its owner read it to you, do not copy it from
-    where the card came from.
+    where the card came from. A newer card of a pinned party needs none: the pinned key has signed it.
     """
     opened = parties.Home.open(home)
     data = read(card, "the card")
-    words = fingerprint or _compared(parse_card(data))
+    words = fingerprint
+    if words is None and not _is_vouched_for(opened, parse_card(data)):
+        words = _compared(parse_card(data))
     peer = psishare.pin_peer(
-        opened, data, fingerprint=words, trusted_as=frozenset(role.value for role in trust or ())
+        opened,
+        data,
+        fingerprint=words,
+        trusted_as=None if trust is None else frozenset(role.value for role in trust),
+        reinstate=reinstate,
     )
     if as_json:
         print_json(_document(peer))
@@ -73,19 +85,31 @@ def add(
 
 @app.command("list", epilog=example("psishare peer list --home tele"))
 def list_(*, home: Home, as_json: Json = False) -> None:
-    """List the pinned parties."""
-    peers = Peers(parties.Home.open(home).peers_path)
+    """List the pinned parties, those that were revoked, and certificates that expire soon."""
+    opened = parties.Home.open(home)
+    peers = Peers(opened.peers_path)
+    warnings = psishare.certificate_warnings(opened, peers)
     if as_json:
-        print_json({"peers": [_document(peer) for peer in peers]})
+        print_json(
+            {
+                "peers": [_document(peer) for peer in peers],
+                "revoked": [{"id": gone.id, "revoked": gone.revoked} for gone in peers.revoked()],
+                "warnings": warnings,
+            }
+        )
         return
     if not len(peers):
         say("No party is pinned yet; see `psishare peer add`.")
-        return
     for peer in peers:
         trusted = _trusted(peer, ", trusted as ")
         say(peer.id, style="bold")
         say(f"  {peer.card.role}{trusted}; pinned {peer.added.partition('T')[0]}")
+        say(f"  certificate until {_expires(peer).partition('T')[0]}")
         say(spoken(peer.card.fingerprint(), indent="  "))
+    for gone in peers.revoked():
+        say(gone.id, style="bold")
+        say(f"  {gone.card.role}; revoked {gone.revoked.partition('T')[0]}, refused since")
+    tell_warnings(warnings)
 
 
 @app.command(epilog=example("psishare peer remove police.example --home tele"))
@@ -95,12 +119,44 @@ def remove(
     home: Home,
     as_json: Json = False,
 ) -> None:
-    """Forget a pinned party: its connections and its signatures no longer count."""
+    """Forget a pinned party: its connections and its signatures no longer count.
+
+    It can be added again. To keep it out, `psishare peer revoke`.
+    """
     peer = psishare.unpin_peer(parties.Home.open(home), party_id)
     if as_json:
         print_json({"removed": peer.id})
         return
     say(f"{peer.id} is no longer pinned.")
+
+
+@app.command(epilog=example("psishare peer revoke police.example --home tele"))
+def revoke(
+    party_id: Annotated[str, typer.Argument(metavar="ID", help="The party's id.")],
+    *,
+    home: Home,
+    as_json: Json = False,
+) -> None:
+    """Refuse a pinned party from now on, in running servers too, and keep it from coming back.
+
+    Its connections and its signatures no longer count, nor do its newer cards. What was logged with
+    it can still be verified.
+    """
+    gone = psishare.revoke_peer(parties.Home.open(home), party_id)
+    if as_json:
+        print_json({"revoked": gone.id, "time": gone.revoked})
+        return
+    say(f"{gone.id} is revoked, and refused from now on.")
+
+
+def _is_vouched_for(home: parties.Home, card: Card) -> bool:
+    """Tell whether the party is pinned, so that its pinned key answers for its newer card."""
+    pinned = {peer.id for peer in Peers(home.peers_path)}
+    return card.id in pinned
+
+
+def _expires(peer: Peer) -> str:
+    return write_time(Expiry.of(peer.card).last)
 
 
 def _compared(card: Card) -> str:
@@ -134,6 +190,7 @@ def _document(peer: Peer) -> dict[str, Any]:
         "trusted_as": sorted(peer.trusted_as),
         "serial": card.serial,
         "added": peer.added,
+        "expires": _expires(peer),
         "fingerprint": card.fingerprint(),
     }
 

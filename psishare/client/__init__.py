@@ -13,7 +13,7 @@ Promises: no result without a doubly signed receipt in this party's log.
 from __future__ import annotations
 
 from psishare.client.checked_list import check_list
-from psishare.client.enrolment import init_party, pin_peer, set_passphrase, unpin_peer
+from psishare.client.enrolment import init_party, pin_peer, revoke_peer, set_passphrase, unpin_peer
 from psishare.client.kind_description import KindDescription, describe_kind, kind_names
 from psishare.client.mandate import (
     DraftedMandate,
@@ -26,6 +26,12 @@ from psishare.client.mandate import (
 from psishare.client.match import Match, Summary
 from psishare.client.opened_home import log_size
 from psishare.client.party import Party
+from psishare.client.renewal import (
+    announce_certificate,
+    certificate_warnings,
+    renew_sealing_key,
+    switch_certificate,
+)
 from psishare.client.request import (
     PreparedRequest,
     SignedMandate,
@@ -59,6 +65,8 @@ __all__ = [
     "SignedMandate",
     "Summary",
     "Table",
+    "announce_certificate",
+    "certificate_warnings",
     "check_list",
     "describe_kind",
     "draft_mandate",
@@ -69,10 +77,13 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "renew_sealing_key",
     "request_mandate",
     "revoke_mandates",
+    "revoke_peer",
     "set_passphrase",
     "sign_mandate",
+    "switch_certificate",
     "unpin_peer",
     "verify_mandate",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psishare.audit.entry import LogCreated, PeerAdded, PeerRemoved
+from psishare.audit.entry import LogCreated, PeerAdded, PeerRemoved, PeerRevoked
 from psishare.audit.log import Log
-from psishare.errors import AuditError
+from psishare.errors import PsishareError
+from psishare.parties.card import parse_card
 from psishare.parties.home import Home
 from psishare.parties.peers import Peer, Peers, Trust
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from psishare.keys.passphrase import Passphrase
     from psishare.keys.signer import Algorithm
+    from psishare.parties.card import Card
+    from psishare.parties.revoked_peer import RevokedPeer
     from psishare.parties.signer_choice import SignerChoice
 
 from psishare.client.opened_home import LOGGING_ROLES, log_signers, open_log
@@ -76,28 +79,54 @@ def set_passphrase(home: Home, passphrase: Passphrase) -> int:
 
 
 def pin_peer(
-    home: Home, card_file: bytes, *, fingerprint: str, trusted_as: frozenset[str] = frozenset()
+    home: Home,
+    card_file: bytes,
+    *,
+    fingerprint: str | None,
+    trusted_as: frozenset[str] | None = frozenset(),
+    reinstate: bool = False,
 ) -> Peer:
     """Pin a party, or take a newer card of one that is pinned; the log says so, where one is kept.
 
     Args:
         home: of any role.
         card_file: as ``psishare party export`` wrote it.
-        fingerprint: twelve words, as a person heard them from the card's owner.
-        trusted_as: any of ``issuer`` and ``validator``; replaces what was there.
+        fingerprint: twelve words, as a person heard them from the card's owner; None for a newer card
+            of a party whose pinned key has signed it.
+        trusted_as: any of ``issuer`` and ``validator``; replaces what was there, unless it is None.
+        reinstate: whether a party that was revoked is meant to come back.
 
     Raises:
-        ConfigError: the card or the fingerprint is not right.
-        AuditError: the log cannot take the entry; then the party is not pinned, nor as it was before.
+        ConfigError: the card or the fingerprint is not right, the party was revoked, or this home does
+            not open.
+        AuditError: the log cannot take the entry. Whatever fails, peers are as they were.
     """
+    home.unlock()
+    party_id = parse_card(card_file).id
     peers = Peers(home.peers_path)
-    peer = peers.add(card_file, fingerprint=fingerprint, trusted_as=trusted_as)
+    before = peers.kept(party_id)
+    peer = peers.add(card_file, fingerprint=fingerprint, trusted_as=trusted_as, reinstate=reinstate)
     try:
-        _log_peer(home, PeerAdded, peer)
-    except AuditError:
-        peers.remove(peer.id)
+        _log_peer(home, PeerAdded, peer.card, peer.trusted_as)
+    except PsishareError:
+        peers.put_back(party_id, before)
         raise
     return peer
+
+
+def revoke_peer(home: Home, party_id: str) -> RevokedPeer:
+    """Refuse a pinned party from now on, in running servers too; the log says so, where one is kept.
+
+    Raises:
+        ConfigError: it is not pinned, or this home does not open.
+        AuditError: it is revoked, but the log cannot take the entry; the same again does that.
+    """
+    home.unlock()
+    peers = Peers(home.peers_path)
+    trusted_as = frozenset(role for role in TRUST_ROLES if party_id in peers.trusted(role))
+    gone = peers.revoke(party_id)
+    _log_peer(home, PeerRevoked, gone.card, trusted_as)
+    return gone
 
 
 def unpin_peer(home: Home, party_id: str) -> Peer:
@@ -107,19 +136,25 @@ def unpin_peer(home: Home, party_id: str) -> Peer:
         ConfigError: it is not pinned.
         AuditError: it is forgotten, but the log cannot take the entry.
     """
+    home.unlock()
     peer = Peers(home.peers_path).remove(party_id)
-    _log_peer(home, PeerRemoved, peer)
+    _log_peer(home, PeerRemoved, peer.card, peer.trusted_as)
     return peer
 
 
-def _log_peer(home: Home, entry: type[PeerAdded | PeerRemoved], peer: Peer) -> None:
+def _log_peer(
+    home: Home,
+    entry: type[PeerAdded | PeerRemoved | PeerRevoked],
+    card: Card,
+    trusted_as: frozenset[str],
+) -> None:
     if home.card.role in LOGGING_ROLES:
         open_log(home).append(
             entry(
-                peer=peer.id,
-                role=peer.card.role,
-                card_sha256=peer.card.sha256.hex(),
-                trusted_as=tuple(role for role in TRUST_ROLES if role in peer.trusted_as),
+                peer=card.id,
+                role=card.role,
+                card_sha256=card.sha256.hex(),
+                trusted_as=tuple(role for role in TRUST_ROLES if role in trusted_as),
             )
         )
 

@@ -41,6 +41,7 @@ from psishare.client.heartbeat import HEARTBEAT_S
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
 from psishare.client.progress import advanced, quiet, rows_read
+from psishare.client.renewal import certificate_warnings
 from psishare.client.served_list import ListSource, listed, matches_writer
 from psishare.client.server import Server
 from psishare.client.session import Session
@@ -325,6 +326,15 @@ class Party:
                 reason="exchange_not_found",
             )
         return found[0]
+
+    def warnings(self, *peers: str) -> list[str]:
+        """Return what is to be done soon about certificates, a sentence each.
+
+        Args:
+            peers: whose certificates to look at beside this party's own; those of all where none.
+        """
+        chosen = [peer for peer in self.peers if not peers or peer.id in peers]
+        return certificate_warnings(self.home, chosen)
 
     def serve(
         self,

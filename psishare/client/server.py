@@ -14,6 +14,7 @@ from psishare.audit.entry import Entry, parse_entry
 from psishare.client.health_port import HealthPort
 from psishare.client.heartbeat import HEARTBEAT_S, Heart
 from psishare.client.opened_home import tls_identity
+from psishare.client.reminder import Reminder
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
 from psishare.exchange.admission import PlatformRooms
@@ -106,7 +107,8 @@ class Server:
         self._metrics = ServerMetrics(party.home.path)
         listeners = [self._metrics.count_entry, *([logged] if logged else [])]
         self._heart = Heart(party.log, lambda: self._server.strangers, every_s=heartbeat_s)
-        self._house = _House(self._platform, _News(party.log, listeners), self._heart)
+        reminder = Reminder(party.home, party.peers)
+        self._house = _House(self._platform, _News(party.log, listeners), self._heart, reminder)
         self._draining = False
         self._server = GrpcServer(
             self._platform,
@@ -267,11 +269,13 @@ class _House:
         platform: whose house is kept.
         news: of its log.
         heart: what enters heartbeats into it.
+        reminder: of certificates that expire.
     """
 
-    def __init__(self, platform: Platform, news: _News, heart: Heart) -> None:
+    def __init__(self, platform: Platform, news: _News, heart: Heart, reminder: Reminder) -> None:
         self.news = news
         self._heart = heart
+        self._reminder = reminder
         self._platform = platform
         self._stopped = threading.Event()
         self._kept_s = time.monotonic()
@@ -279,6 +283,7 @@ class _House:
 
     def start(self) -> None:
         """Begin."""
+        self._reminder.remind()
         self._thread.start()
 
     def stop(self) -> None:
@@ -305,6 +310,7 @@ class _House:
                 self._platform.expire()
                 self._heart.beat()
                 self.news.tell()
+                self._reminder.remind()
             except PsishareError as error:
                 # The disk may be full; it is tried again, and calls are refused meanwhile.
                 _logger.warning("%s [%s]", error.message, error.reason)

@@ -289,8 +289,7 @@ class _Choice:
 
     def _cards(self) -> list[bytes]:
         """Return the card files of the owner and its peers, in increasing order of ids."""
-        peers = Peers(self._home.peers_path)
-        cards = {peer.id: peers.card_file(peer.id) for peer in peers}
+        cards = Peers(self._home.peers_path).card_files()
         cards[self._home.id] = self._home.export_card()
         return [cards[party] for party in sorted(cards)]
 

@@ -239,6 +239,19 @@ class Home:
         """
         return self._keys.tls_identity
 
+    def key_path(self, use: str, public: bytes) -> Path:
+        """Return the file of the key of a use with this public part."""
+        return self._keys.path(use, public)
+
+    def reopened(self) -> Self:
+        """Return this home with the card that lies in it now; it need not be unlocked again.
+
+        Raises:
+            ConfigError: as ``open``.
+        """
+        fresh = type(self).open(self.path)
+        return type(self)(self.path, fresh.card, self.vault)
+
     def key_files(self) -> list[Path]:
         """Return every key file of the home, those of datasets included."""
         own = (file for file in self.keys_path.glob("*.json") if file.name != LOCK_FILE)

@@ -24,6 +24,13 @@ from psishare.keys.durable_file import sync_folder, write_durably
 from psishare.parties.card import Card, parse_card, replaces
 from psishare.parties.field import Base64, Time, write_time
 from psishare.parties.fingerprint import require_fingerprint
+from psishare.parties.revoked_peer import SUFFIX as REVOKED_SUFFIX
+from psishare.parties.revoked_peer import (
+    RevokedFile,
+    RevokedPeer,
+    require_unrevoked,
+    was_revoked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +95,7 @@ class Peers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._peers: dict[str, Peer] = {}
+        self._revoked: dict[str, RevokedPeer] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -98,17 +106,25 @@ class Peers:
         """
         try:
             names = sorted(
-                file.name for file in self._path.iterdir() if file.name.endswith(_CARD_SUFFIX)
+                file.name
+                for file in self._path.iterdir()
+                if file.name.endswith((_CARD_SUFFIX, REVOKED_SUFFIX))
             )
         except OSError as error:
             raise self._invalid(self._path.name, error.strerror or "it cannot be read") from None
-        peers = {}
+        peers, revoked = {}, {}
         for name in names:
             # Another process may remove a peer between the listing and the reading.
             with contextlib.suppress(FileNotFoundError):
-                peer = self._load(name)
-                peers[peer.id] = peer
-        self._peers = peers
+                if name.endswith(REVOKED_SUFFIX):
+                    gone = self._load_revoked(name)
+                    revoked[gone.id] = gone
+                else:
+                    peer = self._load(name)
+                    peers[peer.id] = peer
+        # A crash between the two steps of a revocation leaves both files: it is revoked.
+        self._peers = {id_: peer for id_, peer in peers.items() if id_ not in revoked}
+        self._revoked = revoked
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(sorted(self._peers.values(), key=lambda peer: peer.id))
@@ -120,8 +136,10 @@ class Peers:
         """Return a pinned party.
 
         Raises:
-            ConfigError: ``peer_unknown``.
+            ConfigError: ``peer_unknown``; ``peer_revoked``.
         """
+        if party_id in self._revoked:
+            raise was_revoked(self._revoked[party_id])
         peer = self._peers.get(party_id)
         if peer is None:
             raise ConfigError(
@@ -131,19 +149,20 @@ class Peers:
             )
         return peer
 
-    def card_file(self, party_id: str) -> bytes:
-        """Return a pinned party's card file, as its owner exported it.
+    def revoked(self) -> tuple[RevokedPeer, ...]:
+        """Return the peers that are revoked, by id."""
+        return tuple(sorted(self._revoked.values(), key=lambda peer: peer.id))
+
+    def card_files(self) -> dict[str, bytes]:
+        """Return the card file of every party that is pinned or was revoked, by id.
 
         Raises:
-            ConfigError: ``peer_unknown``; ``peers_invalid``.
+            ConfigError: ``peers_invalid``.
         """
-        self.get(party_id)
-        name = self._file(party_id, _CARD_SUFFIX).name
-        try:
-            document = _PeerFile.model_validate(self._fields(name))
-        except (FileNotFoundError, PsishareError, ValidationError):
-            raise self._invalid(name, "it does not have the fields of a pinned peer") from None
-        return base64.b64decode(document.card_file)
+        pinned = {id_: self._card_file(id_, _CARD_SUFFIX, _PeerFile) for id_ in self._peers}
+        return pinned | {
+            id_: self._card_file(id_, REVOKED_SUFFIX, RevokedFile) for id_ in self._revoked
+        }
 
     def by_certificate(self, certificate_sha256: bytes) -> Peer | None:
         """Return the party whose current or next certificate has this SHA-256, or None."""
@@ -159,47 +178,52 @@ class Peers:
         }
 
     def add(
-        self, card_file: bytes, *, fingerprint: str, trusted_as: frozenset[str] = frozenset()
+        self,
+        card_file: bytes,
+        *,
+        fingerprint: str | None,
+        trusted_as: frozenset[str] | None = None,
+        reinstate: bool = False,
     ) -> Peer:
         """Pin a party, or take a newer card of one that is pinned.
 
         Args:
             card_file: as ``psishare party export`` wrote it.
-            fingerprint: twelve words, as a person heard them from the card's owner.
-            trusted_as: any of ``issuer`` and ``validator``; replaces what was there.
+            fingerprint: twelve words, as a person heard them from the card's owner; None where the
+                pinned key is to vouch for its newer card.
+            trusted_as: any of ``issuer`` and ``validator``; replaces what was there. None leaves it,
+                and is nothing for a party that is new.
+            reinstate: whether a party that was revoked is meant to come back.
 
         Raises:
-            ConfigError: the card is malformed or wrongly signed; ``fingerprint_mismatch``;
-                ``card_changed``; ``peer_key_shared``, another peer has its key or certificate;
-                ``trust_unknown``; ``peers_unwritable``. Nothing is changed.
+            ConfigError: the card is malformed or wrongly signed; ``fingerprint_missing``;
+                ``fingerprint_mismatch``; ``card_changed``; ``peer_revoked``; ``peer_key_shared``,
+                another peer has its key or certificate; ``trust_unknown``; ``peers_unwritable``. Nothing
+                is changed.
         """
-        if not trusted_as <= TRUSTS:
+        if not (trusted_as or frozenset()) <= TRUSTS:
             raise ConfigError(
                 "a peer can be trusted as issuer and as validator of mandates, as nothing else",
                 mend="Use `issuer`, `validator`, both or none.",
                 reason="trust_unknown",
             )
         card = parse_card(card_file)
-        require_fingerprint(card.log_key, fingerprint, party=card.id)
+        if fingerprint is not None:
+            require_fingerprint(card.log_key, fingerprint, party=card.id)
         with self._changing():
+            if not reinstate:
+                require_unrevoked(self.revoked(), card)
             known = self._peers.get(card.id)
-            if known is None:
-                return self._store(card_file, card, trusted_as, write_time(datetime.now(UTC)))
-            replaces(known.card, card)
-            return self._store(card_file, card, trusted_as, known.added)
-
-    def renew(self, card_file: bytes) -> Peer:
-        """Take a newer card of a pinned party: its pinned key vouches, and trust stays as it is.
-
-        Raises:
-            ConfigError: ``peer_unknown``, or as ``add``. Nothing is changed.
-        """
-        card = parse_card(card_file)
-        with self._changing():
-            known = self.get(card.id)
-            if not replaces(known.card, card):
-                return known
-            return self._store(card_file, card, known.trusted_as, known.added)
+            if known is not None:
+                replaces(known.card, card)
+                kept = known.trusted_as if trusted_as is None else trusted_as
+                return self._store(card_file, card, kept, known.added)
+            if fingerprint is None:
+                raise _fingerprint_missing(card)
+            added = write_time(datetime.now(UTC))
+            peer = self._store(card_file, card, trusted_as or frozenset(), added)
+            self._forgive(card)
+            return peer
 
     def remove(self, party_id: str) -> Peer:
         """Forget a pinned party and return it; the last head of its log is kept.
@@ -209,13 +233,54 @@ class Peers:
         """
         with self._changing():
             peer = self.get(party_id)
-            try:
-                self._file(party_id, _CARD_SUFFIX).unlink(missing_ok=True)
-                sync_folder(self._path)
-            except OSError as error:
-                raise self._unwritable(error) from None
+            self._unlink(party_id, _CARD_SUFFIX)
             self._peers = {id_: kept for id_, kept in self._peers.items() if id_ != party_id}
             return peer
+
+    def revoke(self, party_id: str) -> RevokedPeer:
+        """Refuse a pinned party from now on, and let it not be added again by accident.
+
+        One that is revoked already stays so.
+
+        Raises:
+            ConfigError: ``peer_unknown``; ``peers_unwritable``.
+        """
+        with self._changing():
+            if party_id in self._revoked:
+                return self._revoked[party_id]
+            peer = self.get(party_id)
+            card_file = self._card_file(party_id, _CARD_SUFFIX, _PeerFile)
+            encoded = base64.b64encode(card_file).decode("ascii")
+            document = RevokedFile(
+                version=1, revoked=write_time(datetime.now(UTC)), card_file=encoded
+            )
+            # First what refuses it, then what let it in: no crash leaves it pinned.
+            self._write(self._file(party_id, REVOKED_SUFFIX), document)
+            gone = RevokedPeer(peer.card, document.revoked)
+            self._revoked = {**self._revoked, party_id: gone}
+            self._unlink(party_id, _CARD_SUFFIX)
+            self._peers = {id_: kept for id_, kept in self._peers.items() if id_ != party_id}
+            return gone
+
+    def kept(self, party_id: str) -> bytes | None:
+        """Return the bytes of a pinned party's file, to put them back; None where it is not pinned."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._file(party_id, _CARD_SUFFIX).read_bytes()
+        return None
+
+    def put_back(self, party_id: str, kept: bytes | None) -> None:
+        """Let a party be pinned as it was before a change that could not be completed.
+
+        Raises:
+            ConfigError: ``peers_unwritable``.
+        """
+        with self._locked():
+            if kept is None:
+                self._unlink(party_id, _CARD_SUFFIX)
+            else:
+                path = self._file(party_id, _CARD_SUFFIX)
+                write_durably(path, kept, error=ConfigError, reason="peers_unwritable")
+            self.reload()
 
     def remember_checkpoint(
         self, party_id: str, note: bytes, size: int, *, since: int | None = None
@@ -276,6 +341,20 @@ class Peers:
         self._peers = {**self._peers, card.id: peer}
         return peer
 
+    def _forgive(self, card: Card) -> None:
+        """Forget the revocations that a reinstated party had fallen under."""
+        for gone in self.revoked():
+            if gone.is_kin_of(card):
+                self._unlink(gone.id, REVOKED_SUFFIX)
+                self._revoked = {i: kept for i, kept in self._revoked.items() if i != gone.id}
+
+    def _unlink(self, party_id: str, suffix: str) -> None:
+        try:
+            self._file(party_id, suffix).unlink(missing_ok=True)
+            sync_folder(self._path)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
     def _require_unshared(self, card: Card) -> None:
         """Keep apart what is told apart by key (roles in mandates) and by certificate (callers)."""
         digests = set(card.certificate_digests())
@@ -304,6 +383,25 @@ class Peers:
         if self._file(card.id, _CARD_SUFFIX).name != name:
             raise self._invalid(name, "it holds another party's card")
         return Peer(card, frozenset(document.trusted_as), document.added)
+
+    def _card_file(self, party_id: str, suffix: str, form: type[_PeerFile | RevokedFile]) -> bytes:
+        name = self._file(party_id, suffix).name
+        try:
+            document = form.model_validate(self._fields(name))
+        except (FileNotFoundError, PsishareError, ValidationError):
+            raise self._invalid(name, "it does not have the fields of a pinned peer") from None
+        return base64.b64decode(document.card_file)
+
+    def _load_revoked(self, name: str) -> RevokedPeer:
+        try:
+            gone = RevokedPeer.parse(RevokedFile.model_validate(self._fields(name)))
+        except PsishareError as error:
+            raise self._invalid(name, error.message) from None
+        except ValidationError:
+            raise self._invalid(name, "it does not have the fields of a revoked peer") from None
+        if self._file(gone.id, REVOKED_SUFFIX).name != name:
+            raise self._invalid(name, "it holds another party's card")
+        return gone
 
     def _head(self, party_id: str) -> _HeadFile | None:
         name = self._file(party_id, _HEAD_SUFFIX).name
@@ -366,6 +464,15 @@ class Peers:
             mend="Restore it from a backup, or remove the file and add the peer again.",
             reason="peers_invalid",
         )
+
+
+def _fingerprint_missing(card: Card) -> ConfigError:
+    return ConfigError(
+        f"{card.id} is not pinned here yet, so its card needs the fingerprint",
+        mend="Give the twelve words, as the card's owner read them to you, with --fingerprint.",
+        reason="fingerprint_missing",
+        party=card.id,
+    )
 
 
 def _pin(card: Card) -> str:

@@ -111,6 +111,16 @@ def make_identity(certificate_der: bytes, private_der: bytes) -> TlsIdentity:
     )
 
 
+def validity(certificate_der: bytes) -> tuple[datetime, datetime]:
+    """Return from when and until when a certificate is valid, in UTC.
+
+    Args:
+        certificate_der: one that ``require_certificate`` has let pass.
+    """
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
 def require_certificate(certificate_der: bytes, party_id: str) -> None:
     """Refuse bytes that are not a certificate as protocols/specs/card.md, section 5, has it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,8 +11,12 @@ import pytest
 from cli_stage import AUTHORITY, ISSUER, MATCHING, PLATFORM, SUSPECTS, Office
 
 import psishare
+from psishare.audit.entry import CardChanged, parse_entry
 from psishare.audit.log import Log
-from psishare.errors import AuditError, ConfigError, InputError
+from psishare.client.opened_home import open_log
+from psishare.client.reminder import Reminder
+from psishare.errors import AuditError, ConfigError, InputError, PeerError
+from psishare.parties.home import Home
 from psishare.parties.peers import Peers
 
 if TYPE_CHECKING:
@@ -150,3 +155,90 @@ def test_a_platform_that_serves_enters_heartbeats(
     ):
         assert heard.wait(30)
     assert set(told) == {"heartbeat"}
+
+
+def test_an_exchange_goes_on_while_certificates_are_renewed(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.encode()
+
+    def exchange() -> int:
+        with (
+            psishare.Party.open(office.home(PLATFORM)) as platform,
+            platform.serve("127.0.0.1:0", datasets=["customers"]) as server,
+            psishare.Party.open(office.home(AUTHORITY)) as authority,
+            authority.connect(PLATFORM, server.address) as session,
+        ):
+            return session.match(
+                suspects(),
+                key=psishare.KeyColumn("phone", "phone", region="DE"),
+                dataset="customers",
+                mandate=office.mandate().read_bytes(),
+            ).count
+
+    def take_card(at: str, of: str) -> None:
+        card = Home.open(office.home(of)).export_card()
+        psishare.pin_peer(office.homes[at], card, fingerprint=None, trusted_as=None)
+
+    for one, other in ((PLATFORM, AUTHORITY), (AUTHORITY, PLATFORM)):
+        psishare.announce_certificate(office.homes[one])
+        assert exchange() == 2
+        take_card(other, one)
+        psishare.switch_certificate(office.homes[one])
+        # The other side has the card before: it knows the certificate as the next one.
+        assert exchange() == 2
+    psishare.announce_certificate(office.homes[PLATFORM])
+    psishare.switch_certificate(office.homes[PLATFORM])
+    with pytest.raises(PeerError, match="not pinned"):
+        exchange()
+    take_card(AUTHORITY, PLATFORM)
+    assert exchange() == 2
+    log = open_log(office.homes[PLATFORM])
+    entries = [parse_entry(data) for data in log.entries(0, log.size)]
+    serials = [entry.serial for entry in entries if isinstance(entry, CardChanged)]
+    assert serials == [2, 3, 4, 5]
+
+
+def test_a_change_of_cards_that_was_not_logged_is_logged_before_the_next(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = office.homes[AUTHORITY]
+
+    def full(*_: object) -> None:
+        raise AuditError("full", mend="free space", reason="log_write_failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", full)
+        with pytest.raises(AuditError):
+            psishare.renew_sealing_key(home)
+    psishare.renew_sealing_key(home)
+    log = open_log(home)
+    entries = [parse_entry(data) for data in log.entries(0, log.size)]
+    serials = [entry.serial for entry in entries if isinstance(entry, CardChanged)]
+    assert serials == [2, 3]
+
+
+def test_a_server_reminds_of_certificates_once_a_day(
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = office.homes[PLATFORM]
+    reminder = Reminder(home, Peers(home.peers_path))
+    reminder.remind()
+    assert caplog.messages == []
+    later = datetime.now(UTC) + timedelta(days=330)
+    monkeypatch.setattr("psishare.client.renewal.datetime", Clock(later))
+    monkeypatch.setattr("psishare.client.reminder.time.monotonic", later.timestamp)
+    reminder.remind()
+    reminder.remind()
+    assert len(caplog.messages) == 4
+    assert "tele.example expires on" in caplog.messages[0]
+    assert "newer card" in caplog.messages[1]
+
+
+class Clock:
+    """A clock that stands."""
+
+    def __init__(self, time: datetime) -> None:
+        self._time = time
+
+    def now(self, _zone: object) -> datetime:
+        return self._time

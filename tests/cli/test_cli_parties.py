@@ -15,7 +15,9 @@ import pytest
 from cli_stage import AUTHORITY, ISSUER, PLATFORM, PROGRAM, VALIDATOR, Office, Ran, psi
 
 from psishare.audit.entry import parse_entry
+from psishare.audit.log import Log
 from psishare.client.opened_home import open_log
+from psishare.errors import AuditError
 from psishare.mandates.case_reference import CaseReference
 from psishare.mandates.envelope import read_envelope
 from psishare.parties.card import parse_card
@@ -115,7 +117,7 @@ def test_adding_and_removing_a_peer_is_in_the_log(office: Office, tmp_path: Path
     assert ISSUER in psi("peer", "list", "--home", home.path).out
     removed = psi("peer", "remove", ISSUER, "--home", home.path, "--json")
     assert removed.document == {"removed": ISSUER}
-    assert psi("peer", "list", "--home", home.path, "--json").document == {"peers": []}
+    assert psi("peer", "list", "--home", home.path, "--json").document["peers"] == []
     assert entries(home) == ["log.created", "peer.added", "peer.removed"]
 
 
@@ -364,3 +366,86 @@ def test_a_file_of_signers_that_is_none_makes_no_party(tmp_path: Path, text: str
     ran = init(tmp_path / "home", "--signers", str(signers), "--json")
     assert (ran.code, ran.reason) == (3, "signers_invalid")
     assert not (tmp_path / "home").exists()
+
+
+# renewing and revoking
+
+
+def test_a_renewed_card_is_taken_in_a_pipe_and_keeps_pin_and_trust(
+    office: Office, tmp_path: Path
+) -> None:
+    init(tmp_path / "one", party="one.example", role="issuer")
+    init(tmp_path / "two", party="two.example")
+    home, card = tmp_path / "one", tmp_path / "one.card"
+    pin = ("peer", "add", card, "--home", tmp_path / "two", "--json")
+    first = psi("party", "show", "--home", home, "--json").document
+    psi("party", "export", card, "--home", home)
+    added = psi(*pin, "--fingerprint", first["fingerprint"], "--trust", "issuer").document
+    for step in ((), ("--switch",), ("--sealing-key",)):
+        renewed = psi("party", "renew", "--home", home, *step, "--json").document
+        assert renewed["fingerprint"] == first["fingerprint"]
+        psi("party", "export", card, "--home", home, "--overwrite")
+        taken = psi(*pin)
+        assert taken.code == 0, taken.out
+        assert taken.document["serial"] == renewed["serial"] > added["serial"]
+        assert taken.document["trusted_as"] == ["issuer"]
+        added = taken.document
+    assert renewed["certificates"][0]["sha256"] != first["certificates"][0]["sha256"]
+    assert "serial 5" in psi("party", "renew", "--home", home).out
+    again = psi("party", "renew", "--home", home, "--json")
+    assert (again.code, again.reason) == (3, "renewal_pending")
+    assert psi("party", "renew", "--home", home, "--switch", "--sealing-key").code == 2
+
+
+def test_certificates_that_expire_soon_are_told_of(office: Office, tmp_path: Path) -> None:
+    home = Home.init(
+        tmp_path / "home", id="short.example", role="issuer", display_name="S", certificate_days=30
+    )
+    shown = psi("party", "show", "--home", home.path)
+    assert "warning: the certificate of short.example expires on" in shown.err
+    assert psi("party", "show", "--home", home.path, "--json").document["warnings"] != []
+    init(tmp_path / "two", party="two.example")
+    card = tmp_path / "short.card"
+    card.write_bytes(home.export_card())
+    words = ("--fingerprint", home.card.fingerprint())
+    psi("peer", "add", card, "--home", tmp_path / "two", *words)
+    listed = psi("peer", "list", "--home", tmp_path / "two")
+    assert "ask for its newer card" in listed.err
+    assert "certificate until" in listed.out
+
+
+def test_a_revoked_peer_stays_out_until_a_person_means_it(office: Office, tmp_path: Path) -> None:
+    init(tmp_path / "home")
+    home, card = tmp_path / "home", office.card(ISSUER)
+    add = ("peer", "add", card, "--home", home, "--json")
+    words = ("--fingerprint", office.homes[ISSUER].card.fingerprint())
+    psi(*add, *words, "--trust", "issuer")
+    assert psi("peer", "revoke", ISSUER, "--home", home, "--json").document["revoked"] == ISSUER
+    assert "revoked" in psi("peer", "list", "--home", home).out
+    for ran in (psi(*add, *words), psi("peer", "remove", ISSUER, "--home", home, "--json")):
+        assert (ran.code, ran.reason) == (3, "peer_revoked")
+    listed = psi("peer", "list", "--home", home, "--json").document
+    assert (listed["peers"], [gone["id"] for gone in listed["revoked"]]) == ([], [ISSUER])
+    back = psi(*add, *words, "--reinstate")
+    assert (back.code, back.document["trusted_as"]) == (0, [])
+    assert entries(Home.open(home)) == ["log.created", "peer.added", "peer.revoked", "peer.added"]
+
+
+def test_a_pin_that_cannot_be_logged_leaves_everything_as_it_was(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(tmp_path / "home")
+    home = tmp_path / "home"
+    add = ("peer", "add", office.card(ISSUER), "--home", home, "--json")
+    words = ("--fingerprint", office.homes[ISSUER].card.fingerprint())
+    psi(*add, *words, "--trust", "issuer")
+
+    def full(*_: object) -> None:
+        raise AuditError("full", mend="free space", reason="log_write_failed")
+
+    monkeypatch.setattr(Log, "append", full)
+    assert psi(*add, *words, "--trust", "validator").reason == "log_write_failed"
+    (peer,) = Peers(home / "peers")
+    assert peer.trusted_as == {"issuer"}
+    ran = psi("peer", "add", office.card(VALIDATOR), "--home", home, "--json")
+    assert ran.reason == "fingerprint_missing"

@@ -27,6 +27,7 @@ from psishare.audit.entry import (
     MandateImported,
     PeerAdded,
     PeerRemoved,
+    PeerRevoked,
     RevocationsImported,
     Ruleset,
     parse_entry,
@@ -44,6 +45,7 @@ EXAMPLES: list[Entry] = [
     CardChanged(party="police.example", serial=2, card_sha256=DIGEST),
     PeerAdded(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer", "validator")),
     PeerRemoved(peer="a", role="witness", card_sha256=DIGEST, trusted_as=()),
+    PeerRevoked(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer",)),
     DatasetPublished(
         dataset="phones",
         kind="phone",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from psishare.parties.card import sign_card
 from psishare.parties.peers import Peers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from psishare.parties.card import Card
@@ -116,11 +118,11 @@ def test_adding_again_changes_trust(peers: Peers) -> None:
 def test_renewed_card_keeps_trust_and_needs_no_fingerprint(peers: Peers, tmp_path: Path) -> None:
     add(peers, card_of(), "issuer")
     newer = changed(card_of(), serial=2, display_name="New name")
-    renewed = peers.renew(card_file(newer))
+    renewed = peers.add(card_file(newer), fingerprint=None)
     assert renewed.card == newer
     assert renewed.trusted_as == {"issuer"}
     assert Peers(tmp_path).get(PLATFORM) == renewed
-    assert peers.renew(card_file(newer)) == renewed
+    assert peers.add(card_file(newer), fingerprint=None) == renewed
 
 
 def test_older_card_is_refused(peers: Peers) -> None:
@@ -128,7 +130,7 @@ def test_older_card_is_refused(peers: Peers) -> None:
     add(peers, newer)
     assert refused(peers, card_file(card_of()), card_of().fingerprint()) == "card_changed"
     with pytest.raises(ConfigError):
-        peers.renew(card_file(card_of()))
+        peers.add(card_file(card_of()), fingerprint=None)
 
 
 def test_card_under_another_key_is_refused_with_its_right_fingerprint(peers: Peers) -> None:
@@ -136,13 +138,13 @@ def test_card_under_another_key_is_refused_with_its_right_fingerprint(peers: Pee
     card, signer = other_key_card()
     assert refused(peers, sign_card(card, signer), card.fingerprint()) == "card_changed"
     with pytest.raises(ConfigError):
-        peers.renew(sign_card(card, signer))
+        peers.add(sign_card(card, signer), fingerprint=None)
 
 
-def test_only_a_pinned_peer_can_renew(peers: Peers) -> None:
+def test_only_a_pinned_peer_needs_no_fingerprint(peers: Peers) -> None:
     with pytest.raises(ConfigError) as caught:
-        peers.renew(card_file(card_of()))
-    assert caught.value.reason == "peer_unknown"
+        peers.add(card_file(card_of()), fingerprint=None)
+    assert caught.value.reason == "fingerprint_missing"
 
 
 def test_two_parties_with_one_key_are_refused(peers: Peers) -> None:
@@ -291,3 +293,77 @@ def test_full_disk_pins_nobody(
     assert caught.value.reason == "peers_unwritable"
     assert len(peers) == 0
     assert len(Peers(tmp_path)) == 0
+
+
+# revoking
+
+
+def revoked_reason(act: Callable[[], object]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        act()
+    return caught.value.reason
+
+
+def test_a_revoked_peer_is_known_no_more_and_stays_out(peers: Peers, tmp_path: Path) -> None:
+    add(peers, card_of(), "issuer")
+    gone = peers.revoke(PLATFORM)
+    assert gone.card == card_of()
+    for known in (peers, Peers(tmp_path)):
+        assert list(known) == []
+        assert known.trusted("issuer") == {}
+        assert known.by_certificate(card_of().certificate_digests()[0]) is None
+        assert [each.id for each in known.revoked()] == [PLATFORM]
+        assert revoked_reason(functools.partial(known.get, PLATFORM)) == "peer_revoked"
+    newer = changed(card_of(), serial=2)
+    for card in (card_of(), newer):
+        assert refused(peers, card_file(card), card.fingerprint()) == "peer_revoked"
+    assert revoked_reason(lambda: peers.add(card_file(newer), fingerprint=None)) == "peer_revoked"
+    assert revoked_reason(lambda: peers.remove(PLATFORM)) == "peer_revoked"
+    assert peers.revoke(PLATFORM) == gone
+    assert peers.card_files() == {PLATFORM: card_file(card_of())}
+
+
+def test_a_revoked_key_does_not_come_back_under_another_id(peers: Peers) -> None:
+    add(peers, card_of())
+    peers.revoke(PLATFORM)
+    key = NoteKey(AUTHORITY, SignatureType.ED25519, card_of().log_key)
+    log_keys = {"ed25519": key.encode(), "ml_dsa_44": card_of(AUTHORITY).log_keys.ml_dsa_44}
+    twin = changed(card_of(AUTHORITY), log_keys=log_keys)
+    data = sign_card(twin, signer_of(PLATFORM))
+    assert refused(peers, data, twin.fingerprint()) == "peer_revoked"
+
+
+def test_a_revoked_party_does_not_come_back_under_another_key_by_accident(peers: Peers) -> None:
+    add(peers, card_of())
+    peers.revoke(PLATFORM)
+    card, signer = other_key_card()
+    data = sign_card(card, signer)
+    assert refused(peers, data, card.fingerprint()) == "peer_revoked"
+    reason = revoked_reason(lambda: peers.add(data, fingerprint=None, reinstate=True))
+    assert reason == "fingerprint_missing"
+    back = peers.add(data, fingerprint=card.fingerprint(), reinstate=True)
+    assert back.trusted_as == frozenset()
+    assert (list(peers), peers.revoked()) == ([back], ())
+
+
+def test_a_revocation_that_was_cut_off_halfway_counts(peers: Peers, tmp_path: Path) -> None:
+    add(peers, card_of(), "issuer")
+    (pinned,) = tmp_path.glob("*.peer.json")
+    data = pinned.read_bytes()
+    peers.revoke(PLATFORM)
+    pinned.write_bytes(data)
+    again = Peers(tmp_path)
+    assert (list(again), [gone.id for gone in again.revoked()]) == ([], [PLATFORM])
+
+
+def test_nobody_who_is_not_pinned_is_revoked(peers: Peers) -> None:
+    assert revoked_reason(lambda: peers.revoke(PLATFORM)) == "peer_unknown"
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"", b'{"version":2}'])
+def test_a_damaged_revocation_lets_nobody_in(peers: Peers, tmp_path: Path, damage: bytes) -> None:
+    add(peers, card_of())
+    peers.revoke(PLATFORM)
+    (file,) = tmp_path.glob("*.revoked.json")
+    file.write_bytes(damage)
+    assert revoked_reason(lambda: Peers(tmp_path)) == "peers_invalid"

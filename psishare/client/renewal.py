@@ -1,0 +1,81 @@
+"""A party's keys renewed under the same pin; the log says so, where one is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from psishare.audit.entry import CardChanged, LogCreated, parse_entry
+from psishare.client.opened_home import LOGGING_ROLES, open_log
+from psishare.parties import renewal
+from psishare.parties.expiry import Expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from psishare.parties.home import Home
+    from psishare.parties.peers import Peer
+
+
+def announce_certificate(home: Home) -> Home:
+    """Make the next TLS certificate and name it in the card, beside the current one.
+
+    Returns:
+        The home with its new card, which peers are to be given.
+
+    Raises:
+        ConfigError: ``renewal_pending``; the home does not open; a file cannot be written.
+        AuditError: the card is changed, but the log cannot take the entry; it does before the next
+            change.
+    """
+    return _changed(home, renewal.announce_certificate)
+
+
+def switch_certificate(home: Home) -> Home:
+    """Put the next TLS certificate in the place of the current one; restart ``serve`` after it.
+
+    Raises:
+        ConfigError: ``renewal_missing``; or as ``announce_certificate``.
+        AuditError: as ``announce_certificate``.
+    """
+    return _changed(home, renewal.switch_certificate)
+
+
+def renew_sealing_key(home: Home) -> Home:
+    """Make another sealing key; the ones before it still open what was sealed to them.
+
+    Raises:
+        ConfigError, AuditError: as ``announce_certificate``.
+    """
+    return _changed(home, renewal.renew_sealing_key)
+
+
+def certificate_warnings(home: Home, peers: Iterable[Peer]) -> list[str]:
+    """Return what is to be done soon about certificates: the party's own, and those of peers."""
+    now = datetime.now(UTC)
+    warnings = [Expiry.of(home.card).own_warning(now)]
+    warnings += [Expiry.of(peer.card).peer_warning(now) for peer in peers]
+    return [warning for warning in warnings if warning is not None]
+
+
+def _changed(home: Home, change: Callable[[Home], Home]) -> Home:
+    home.unlock()
+    _log_card(home.reopened())
+    changed = change(home)
+    _log_card(changed)
+    return changed
+
+
+def _log_card(home: Home) -> None:
+    """Let the log name the card, unless it does: a change before may have been cut off."""
+    if home.card.role not in LOGGING_ROLES:
+        return
+    log = open_log(home)
+    digest = home.card.sha256.hex()
+    for index in reversed(range(log.size)):
+        entry = parse_entry(log.entry(index))
+        if isinstance(entry, CardChanged | LogCreated):
+            if entry.card_sha256 == digest:
+                return
+            break
+    log.append(CardChanged(party=home.id, serial=home.card.serial, card_sha256=digest))
