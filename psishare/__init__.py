@@ -10,6 +10,10 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from psishare.client import AsyncParty as AsyncParty
+    from psishare.client import AsyncServer as AsyncServer
+    from psishare.client import AsyncSession as AsyncSession
+    from psishare.client import Cancellation as Cancellation
     from psishare.client import DraftedMandate as DraftedMandate
     from psishare.client import KeyColumn as KeyColumn
     from psishare.client import KindDescription as KindDescription
@@ -49,6 +53,10 @@ if TYPE_CHECKING:
 
 __version__ = metadata.version("psishare")
 __all__ = [
+    "AsyncParty",
+    "AsyncServer",
+    "AsyncSession",
+    "Cancellation",
     "DraftedMandate",
     "KeyColumn",
     "KindDescription",

@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     PROTOCOL = 7
     AUDIT = 8
     INTERNAL = 70
+    INTERRUPTED = 130
 
 
 class PsishareError(Exception):
@@ -106,6 +107,13 @@ class VerificationError(AuditError):
     """Evidence does not verify: a signature, a proof or a digest is wrong."""
 
     default_reason = "verification_failed"
+
+
+class CancellationError(PsishareError):
+    """The work was stopped, because whoever had asked for it asked for that."""
+
+    exit_code = ExitCode.INTERRUPTED
+    default_reason = "cancelled"
 
 
 class InternalError(PsishareError):

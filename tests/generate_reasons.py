@@ -30,6 +30,7 @@ NAMES = {
     ExitCode.PROTOCOL: "protocol",
     ExitCode.AUDIT: "audit or verification",
     ExitCode.INTERNAL: "internal fault",
+    ExitCode.INTERRUPTED: "interrupted",
 }
 
 

@@ -24,7 +24,6 @@ from psishare.keys.core_dump import deny_core_dumps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INTERRUPTED = 128 + signal.SIGINT
 TRACEBACK_VARIABLE = "PSISHARE_TRACEBACK"
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -63,10 +62,10 @@ def run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         return _misused(error, as_json=as_json)
     except typer.Abort:
-        result = INTERRUPTED
+        result = ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a sentence, not a traceback
         return _broken(error, as_json=as_json)
-    if result == INTERRUPTED:
+    if result == ExitCode.INTERRUPTED:
         tell("interrupted")
     return result if isinstance(result, int) else ExitCode.OK
 

@@ -12,6 +12,8 @@ Promises: no result without a doubly signed receipt in this party's log.
 
 from __future__ import annotations
 
+from psishare.client.async_party import AsyncParty, AsyncServer, AsyncSession
+from psishare.client.cancellation import Cancellation
 from psishare.client.checked_list import check_list
 from psishare.client.enrolment import init_party, pin_peer, revoke_peer, set_passphrase, unpin_peer
 from psishare.client.kind_description import KindDescription, describe_kind, kind_names
@@ -49,6 +51,10 @@ from psishare.tables import Table, open_table
 from psishare.transport.limits import Limits
 
 __all__ = [
+    "AsyncParty",
+    "AsyncServer",
+    "AsyncSession",
+    "Cancellation",
     "DraftedMandate",
     "KeyColumn",
     "KindDescription",

@@ -35,6 +35,9 @@ def check_list(
         overwrite: whether a file that is there is replaced.
         progress: called as rows are read.
 
+    Returns:
+        Counts of rows: accepted, repaired, rejected by reason, and twice there.
+
     Raises:
         InputError: the list cannot be read, or the rejected rows cannot be written.
     """

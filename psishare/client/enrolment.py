@@ -45,6 +45,9 @@ def init_party(
         passphrase: encrypts its keys; where None they lie in the clear.
         signers: log keys that are in a token or a service, by algorithm.
 
+    Returns:
+        The home, made.
+
     Raises:
         ConfigError: the folder exists already, the id or name is not valid, or a signer fails.
     """
@@ -65,6 +68,10 @@ def set_passphrase(home: Home, passphrase: Passphrase) -> int:
     """Let a passphrase open a home from now on, and encrypt what lies in the clear.
 
     Where the home has a lock, the passphrase that it has now is asked for first.
+
+    Args:
+        home: of any role.
+        passphrase: the new one.
 
     Returns:
         How many key files were in the clear and are encrypted now.
@@ -95,6 +102,9 @@ def pin_peer(
             of a party whose pinned key has signed it.
         trusted_as: any of ``issuer`` and ``validator``; replaces what was there, unless it is None.
         reinstate: whether a party that was revoked is meant to come back.
+
+    Returns:
+        The party as it is pinned now.
 
     Raises:
         ConfigError: the card or the fingerprint is not right, the party was revoked, or this home does
@@ -131,6 +141,13 @@ def revoke_peer(home: Home, party_id: str) -> RevokedPeer:
 
 def unpin_peer(home: Home, party_id: str) -> Peer:
     """Forget a pinned party; the log says so, where one is kept.
+
+    Args:
+        home: of any role.
+        party_id: whom to forget.
+
+    Returns:
+        The party as it was pinned.
 
     Raises:
         ConfigError: it is not pinned.

@@ -52,6 +52,12 @@ def kind_names() -> tuple[str, ...]:
 def describe_kind(name: str) -> KindDescription:
     """Describe a kind of identifiers.
 
+    Args:
+        name: the kind's name, such as ``phone``.
+
+    Returns:
+        What it is, its rules' version and digest, and published examples.
+
     Raises:
         InputError: ``kind_unknown``.
     """

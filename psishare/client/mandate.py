@@ -68,6 +68,9 @@ def draft_mandate(
             rows are its own then, and need not be given.
         fields: the keywords of ``psishare.mandates.draft.draft``, but for ``case``.
 
+    Returns:
+        The mandate, and its envelope without a signature.
+
     Raises:
         InputError: a field is not what protocols/specs/mandate.md allows, or not what the request says.
         ConfigError: the reference cannot be kept.
@@ -95,6 +98,9 @@ def verify_mandate(envelope: bytes, home: Home) -> VerifiedMandate:
     Args:
         envelope: the mandate's file.
         home: whose peers, policy, revocation lists and known successions count.
+
+    Returns:
+        The mandate, with who signed it and the envelope's digest.
 
     Raises:
         AuthorisationError: it is malformed, not signed as it must be, not valid yet, expired, revoked
@@ -134,6 +140,9 @@ def import_mandate(home: Home, envelope: bytes) -> VerifiedMandate:
         home: of a platform or an authority.
         envelope: the mandate's file.
 
+    Returns:
+        The mandate, with who signed it and the envelope's digest.
+
     Raises:
         AuthorisationError: it is malformed, or not signed by parties that are trusted here.
         AuditError: it cannot be kept or logged; import it again.
@@ -153,6 +162,9 @@ def import_revocations(home: Home, data: bytes) -> RevocationList:
     Args:
         home: of any role that has pinned the list's party as issuer or validator.
         data: the list's file.
+
+    Returns:
+        The list, verified.
 
     Raises:
         VerificationError: it is malformed, not signed by its party, or older than the one held here.

@@ -85,18 +85,52 @@ class Match:
 
     @property
     def matches(self) -> pa.Table:
-        """Every matching row of the input, all columns, in input order."""
-        return pa.Table.from_batches(self.batches(), schema=self._table.schema)
+        """Every matching row of the input, all columns, in input order, in memory.
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield every matching row of the input, all columns, in input order, batch by batch."""
-        mask, offset = self.mask, 0
+        Raises:
+            InputError: the output was ``count``; or the input changed, or cannot be read again.
+        """
+        return self.batches().read_all()
+
+    def batches(self) -> pa.RecordBatchReader:
+        """Return a reader of every matching row of the input, all columns, in input order.
+
+        The input is read again, batch by batch: a result of any size needs the memory of one batch.
+
+        Returns:
+            ``pyarrow.RecordBatchReader`` of the input's schema; it can be read once.
+
+        Raises:
+            InputError: the output was ``count``; or, while reading, the input cannot be read again.
+        """
+        return pa.RecordBatchReader.from_batches(self._table.schema, self._matching(self.mask))
+
+    def _matching(self, mask: pa.ChunkedArray) -> Iterator[pa.RecordBatch]:
+        offset = 0
         for batch in self._table.batches():
             yield batch.filter(mask.slice(offset, batch.num_rows).combine_chunks())
             offset += batch.num_rows
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the matching rows as an Arrow stream, for pandas, polars, DuckDB and others.
+
+        Args:
+            requested_schema: a PyCapsule, as Arrow's PyCapsule interface says; or None.
+
+        Returns:
+            A PyCapsule of name ``arrow_array_stream``.
+
+        Raises:
+            InputError: the output was ``count``.
+        """
+        return self.batches().__arrow_c_stream__(requested_schema)
+
     def write(self, path: Path, *, overwrite: bool = False) -> int:
         """Write every matching row, all columns, in input order; atomically, mode 0600.
+
+        Args:
+            path: where; the suffix says the format.
+            overwrite: whether a file that is there is replaced.
 
         Returns:
             The number of rows written.

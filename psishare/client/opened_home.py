@@ -21,6 +21,9 @@ LOGGING_ROLES = frozenset({"platform", "authority"})
 def log_size(home: Home) -> int | None:
     """Return how many entries the party's log has, or None where its role keeps none.
 
+    Args:
+        home: of any role.
+
     Raises:
         AuditError: it does not recover.
     """

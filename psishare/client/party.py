@@ -54,6 +54,16 @@ class Party:
     """A party's home folder, opened for work.
 
     Use as a context manager; ``close`` frees what it holds.
+
+    Args:
+        home: the folder.
+
+    Attributes:
+        home: the folder: keys, card, files.
+        peers: the pinned parties.
+        log: the audit log.
+        register: the exchanges and how far each has come.
+        journal: writes the entries of exchanges.
     """
 
     def __init__(self, home: Home) -> None:
@@ -71,6 +81,9 @@ class Party:
             path: the folder.
             passphrase: of its keys; where None, it is looked for when the first key is needed: in the
                 file that ``PSISHARE_PASSPHRASE_FILE`` names, then in the service's credential.
+
+        Returns:
+            The party, to be used with ``with``.
 
         Raises:
             ConfigError: there is none, others can read it, or its role keeps no log.
@@ -148,18 +161,21 @@ class Party:
     ) -> SignedManifest:
         """Evaluate a list into the next epoch of a dataset, and log that it is published.
 
+        An encoding of a file that was interrupted goes on where it stopped.
+
         Args:
             data: the platform's identifiers: a table, the path of its file, or anything with the
                 Arrow PyCapsule interface. Duplicates are welcome.
-            key: the key column, or ``KIND=COLUMN``.
+            key: the key column, or ``KIND=COLUMN``. The column holds text.
             name: the dataset's name.
             n_max: the most items that this epoch may ever hold; 2^24, or the next power of two that
                 leaves a quarter of headroom.
             max_query: the most distinct rows that one exchange may ask.
-            memory_bytes: what this process is to stay under, at least 320 MiB.
+            memory_bytes: how many bytes this process is to stay under, at least 320 MiB.
             progress: called as steps advance.
 
-        An encoding of a file that was interrupted goes on where it stopped.
+        Returns:
+            The manifest of the new epoch, signed by this platform.
 
         Raises:
             InputError: the column, the kind or the name is not valid, or there are too many items.
@@ -246,8 +262,11 @@ class Party:
             key: the key column, or ``KIND=COLUMN``.
             name: the dataset's name; its sizes stay as they are.
             grace_days: for how many days older epochs can still be served.
-            memory_bytes: as of ``encode``.
+            memory_bytes: how many bytes this process is to stay under, as of ``encode``.
             progress: called as steps advance.
+
+        Returns:
+            The manifest of the new epoch, signed by this platform.
 
         Raises:
             ConfigError: there is no such dataset.
@@ -269,6 +288,9 @@ class Party:
     def destroy_due_keys(self) -> list[SignedManifest]:
         """Destroy the keys of older epochs whose grace is over; ``serve`` does so, too.
 
+        Returns:
+            The manifests of the epochs whose keys are gone now.
+
         Raises:
             ConfigError: the disk refuses.
         """
@@ -278,6 +300,12 @@ class Party:
     def verify_dataset(self, name: str) -> SignedManifest:
         """Verify a dataset's newest epoch: signature, log entry, key, and every shard.
 
+        Args:
+            name: the dataset's name.
+
+        Returns:
+            Its manifest, verified.
+
         Raises:
             VerificationError: something is not as the manifest or the log says.
             ConfigError: there is no such dataset, or its key is not the manifest's.
@@ -286,6 +314,12 @@ class Party:
 
     def revoke_dataset(self, name: str) -> Revoked:
         """Serve a dataset's newest epoch no more, by running servers too; tell who has it.
+
+        Args:
+            name: the dataset's name.
+
+        Returns:
+            The manifest, and each delivery of it that the log tells of.
 
         Raises:
             ConfigError: there is no such dataset.
@@ -298,12 +332,21 @@ class Party:
         return Publication(self.home, self.log, self.journal)
 
     def datasets(self) -> list[SignedManifest]:
-        """Return the newest epoch of each dataset of this platform."""
+        """Return the manifest of the newest epoch of each dataset of this platform, by name.
+
+        Raises:
+            ConfigError: a dataset cannot be read.
+            VerificationError: a manifest is not what this platform signed.
+        """
         store = self._store()
         return [store.open(name).signed for name in store.names()]
 
     def exchanges(self) -> list[Row]:
-        """Return this party's exchanges, the newest first, each as far as it has come."""
+        """Return this party's exchanges, the newest first, each as far as it has come.
+
+        Raises:
+            AuditError: the state cannot be read.
+        """
         return self.register.rows()
 
     def exchange(self, exchange_id: str) -> Row:
@@ -358,13 +401,16 @@ class Party:
             datasets: names of this platform's datasets, or folders of epochs.
             lists: lists served with ``ecdh`` and ``openmined``.
             out: with output ``both``: the folder for the platform's own matches, a file an exchange.
-            idle_timeout_s: how long an exchange may stand still before it is aborted.
+            idle_timeout_s: for how many seconds an exchange may stand still before it is aborted.
             limits: how many connections, calls and bytes are taken on at once, of all and of each.
             exchanges_per_authority: how many exchanges one authority may have open at once.
             health: ``host:port`` of this machine where health and metrics are answered; None: nowhere.
             progress: called as lists are read.
             logged: called with every new entry of the log, soon after it is there.
             heartbeat_s: seconds from one heartbeat in the log to the next.
+
+        Returns:
+            The server, at work; to be used with ``with``.
 
         Raises:
             ConfigError: nothing is to be served, an address is not usable, or the home does not open.

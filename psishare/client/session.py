@@ -17,7 +17,7 @@ from psishare.psi.suite import Output
 from psishare.tables import ResultFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from psishare.transport.channel import Channel
 
 
+from psishare.client.cancellable_channel import CancellableChannel
+from psishare.client.cancellation import Cancellation
 from psishare.client.input_table import input_table
 from psishare.client.match import Match, match_of, tells_no_row
 from psishare.client.progress import quiet, rows_read
@@ -62,6 +64,7 @@ class Session:
         out: Path | str | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
+        cancellation: Cancellation | None = None,
     ) -> Match:
         """Find out which rows of a list the platform knows too.
 
@@ -78,15 +81,21 @@ class Session:
                 written is found out before anything is asked, and it exists only on success.
             overwrite: whether a file that is there is replaced.
             progress: called as steps advance.
+            cancellation: stops the match from another thread: the exchange is aborted, in both logs.
+
+        Returns:
+            The result: receipt, figures, and the matching rows.
 
         Raises:
+            CancellationError: it was stopped; no file is left.
             InputError: the list cannot be read, or ``out`` cannot be written.
             AuthorisationError: the platform refuses; its reason code says why.
             PeerError: the platform is silent, unreachable, or breaks the protocol.
             AuditError: this party's log cannot take an entry.
         """
         started = time.monotonic()
-        report = progress or quiet
+        stop = cancellation or Cancellation()
+        report = stop.watching(progress or quiet)
         table = input_table(data)
         column = KeyColumn.parse(key) if isinstance(key, str) else key
         wanted = _choice(Output, output, "output")
@@ -108,21 +117,34 @@ class Session:
                 mandate=_read_mandate(mandate),
                 operator=operator or _login(),
             )
-            outcome = self._exchange(ask, report)
+            outcome = self._exchange(ask, report, cancellation)
             match = match_of(table, prepared, outcome, wanted, time.monotonic() - started)
             if file is not None:
                 for batch in match.batches():
+                    stop.check()
                     file.write(batch)
+            stop.check()
         return match
 
-    def _exchange(self, ask: Ask, report: Progress) -> Outcome:
+    def _exchange(self, ask: Ask, report: Progress, stop: Cancellation | None) -> Outcome:
         party = self._party
         rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
+        with self._carrying(stop) as channel:
+            authority = Authority(rooms, channel, self._platform, report)
+            authority.recover()
+            return authority.exchange(ask)
+
+    @contextlib.contextmanager
+    def _carrying(self, stop: Cancellation | None) -> Iterator[Channel]:
+        """Yield the channel, made the first time that it is wanted; its calls can be stopped."""
+        if stop is None:
+            self._channel = self._channel or self._dial()
+            yield self._channel
+            return
         if self._channel is None:
-            self._channel = self._dial()
-        authority = Authority(rooms, self._channel, self._platform, report)
-        authority.recover()
-        return authority.exchange(ask)
+            self._channel = stop.made(self._dial)
+        with CancellableChannel(self._channel, stop) as channel:
+            yield channel
 
     def close(self) -> None:
         """Close the connection, if there is one."""

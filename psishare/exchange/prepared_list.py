@@ -53,6 +53,14 @@ class KeyColumn:
     def parse(cls, text: str, *, namespace: str = "", region: str | None = None) -> KeyColumn:
         """Parse ``KIND=COLUMN``.
 
+        Args:
+            text: such as ``phone=number``.
+            namespace: sets apart opaque identifiers of different origin; may be empty.
+            region: the default region of phone numbers without a country code, such as ``DE``.
+
+        Returns:
+            The key column.
+
         Raises:
             InputError: not of that form.
         """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psishare.errors import (
     AuditError,
     AuthorisationError,
+    CancellationError,
     ConfigError,
     ExitCode,
     InputError,
@@ -353,6 +354,11 @@ REASONS: tuple[Reason, ...] = (
             "message_not_encodable": "A message of ours cannot be encoded.",
             "message_too_large": "A message of ours is over 4 MiB.",
         },
+    ),
+    *_rows(
+        CancellationError,
+        (ABORTED,),
+        {"cancelled": "Whoever had asked for the exchange stopped it."},
     ),
     *_rows(
         InputError,

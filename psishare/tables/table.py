@@ -63,6 +63,9 @@ class Table:
                 relation.
             as_text: integer columns that are read as text, digit by digit.
 
+        Returns:
+            The table; its rows are not copied.
+
         Raises:
             InputError: ``not_a_table``, ``column_duplicated`` or ``table_empty``.
         """
@@ -70,7 +73,7 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns' names and types; of a CSV file all ``string``."""
+        """The columns' names and types, an Arrow schema; of a CSV file all ``string``."""
         return self._source.schema
 
     @property
@@ -87,8 +90,9 @@ class Table:
             columns: which columns, in which order; None for all.
             max_rows: the most rows in a batch.
 
-        Yields:
-            Batches with 1 to ``max_rows`` rows, in the table's order; none for a table without rows.
+        Returns:
+            An iterator of batches of the columns' schema, with 1 to ``max_rows`` rows, in the table's
+            order; of none for a table without rows.
 
         Raises:
             InputError: ``column_missing``; ``input_changed``: the file is no longer the one that was
@@ -100,6 +104,9 @@ class Table:
 
     def require_text(self, column: str) -> None:
         """Refuse a key column that is missing or not text.
+
+        Args:
+            column: its name.
 
         Raises:
             InputError: ``column_missing`` or ``column_not_text``.
@@ -165,6 +172,9 @@ def open_table(
             on.
         as_text: integer columns that are read as text, digit by digit. Leading zeros and plus signs
             that they lost when they were stored stay lost.
+
+    Returns:
+        The table; of its rows none has been read but what the columns' names and types need.
 
     Raises:
         InputError: ``input_unreadable``, ``format_unknown``, ``table_empty``, ``column_duplicated``,

@@ -61,7 +61,15 @@ class Limits:
         mib_in_flight: int,
         workers: int | None,
     ) -> Self:
-        """Return limits as an operator sets them: bytes in MiB, workers by the cores where None."""
+        """Return limits as an operator sets them.
+
+        Args:
+            connections: how many may be open at once.
+            calls: how many are taken at once, of all callers.
+            calls_per_caller: of these, how many of one certificate.
+            mib_in_flight: MiB of messages received, awaited or not yet taken by their reader.
+            workers: how many calls are worked on at once; by the number of cores where None.
+        """
         return cls(
             connections=connections,
             calls=calls,
