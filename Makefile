@@ -16,7 +16,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check format lint types imports stubs licences wire rust-test wheel \
+.PHONY: help setup demo test check docs format lint types imports stubs licences wire rust-test wheel \
 	bench bench-full bench-tables campaign interop clean
 
 help:  ## show this list
@@ -33,6 +33,10 @@ $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(BIN):$$PATH $(BIN)/maturin develop --quiet --release --locked
 	touch $@
 
+$(STAMPS)/docs: $(STAMPS)/venv
+	$(BIN)/python tests/install_dependencies.py docs
+	touch $@
+
 setup: $(STAMPS)/build  ## virtual environment, dependencies, build
 
 demo: setup  ## set up, then run one whole exchange between two processes over TLS
@@ -44,7 +48,7 @@ test: setup rust-test  ## set up, then pass all tests
 rust-test: setup
 	$(CARGO) test --quiet --locked --release --manifest-path $(CARGO_MANIFEST) --package psishare-psi
 
-check: setup format lint types imports stubs licences wire  ## format, lint, types, import rules, stubs, licences
+check: setup format lint types imports stubs licences wire docs  ## format, lint, types, imports, stubs, licences, docs
 
 format:
 	$(BIN)/ruff format --check .
@@ -68,6 +72,9 @@ licences:
 
 wire:
 	$(BIN)/python tests/wire_is_current.py
+
+docs: $(STAMPS)/docs  ## build the documents and the reference into build/docs/site; a warning fails
+	$(BIN)/python docs/site.py
 
 wheel: $(STAMPS)/venv  ## build the wheel into dist/
 	PATH=$(BIN):$$PATH $(BIN)/maturin build --release --locked -i $(BIN)/python --out dist

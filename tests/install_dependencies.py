@@ -1,4 +1,7 @@
-"""Install what pyproject.toml names, run-time and development, at the versions of constraints.txt."""
+"""Install what pyproject.toml names at the versions of constraints.txt.
+
+Run-time and development; with names of extras as arguments, theirs alone.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ def main() -> None:
     """Hand every requirement to this interpreter's pip."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = pyproject["project"]
-    requirements = [
+    extras = project["optional-dependencies"]
+    requirements = [requirement for extra in sys.argv[1:] for requirement in extras[extra]] or [
         *pyproject["build-system"]["requires"],
         *project["dependencies"],
-        *project["optional-dependencies"]["dev"],
+        *extras["dev"],
     ]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraint = ["--constraint", str(ROOT / "constraints.txt")]
