@@ -1,6 +1,6 @@
 """``psishare audit replay``: whether what was asked was exactly a list."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,8 @@ from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ConfigError, ExitCode
 from psishare.evidence.replay import Replay, replay, signed_requests
 from psishare.exchange.opening import unseal_opening
+from psishare.mandates.archive import MandateArchive
+from psishare.mandates.envelope import read_envelope
 from psishare.parties.home import Home as PartyHome
 
 EXAMPLE = "psishare audit replay tele.bundle ID --home police --data list.csv ..."
@@ -71,18 +73,19 @@ def replay_exchange(
     kept = elements or folder / "elements"
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
     prepared = prepare(psishare.open_table(data), column, lambda _rows: None)
+    commitment = signed.input_commitment or _kept_commitment(party, signed.offer.mandate_sha256)
     result = replay(
-        signed,
+        replace(signed, input_commitment=commitment),
         opened,
         prepared.distinct,
-        input_salt=_salt(party, signed.input_commitment, request),
+        input_salt=_salt(party, commitment, request),
         elements=_read(kept, "the elements") if elements or kept.is_file() else None,
     )
     row = None if result.index is None else prepared.rows.index(result.index).as_py()
     if as_json:
         print_json({"replays": result.fault is None, "row": row, **asdict(result)})
     else:
-        _say(result, row, signed.input_commitment)
+        _say(result, row, commitment)
     if result.fault is not None:
         raise typer.Exit(int(ExitCode.AUDIT))
 
@@ -109,6 +112,12 @@ def _say(result: Replay, row: int | None, commitment: str | None) -> None:
         say("What was asked is this list, up to the last signed frame.", style="green")
     else:
         say(f"It does not replay: {_FAULTS[result.fault]}.", style="red")
+
+
+def _kept_commitment(party: PartyHome, mandate_sha256: str) -> str | None:
+    """Return what the mandate that the offer names commits to, where this home keeps it."""
+    envelope = MandateArchive(party.mandates_path).get(mandate_sha256)
+    return None if envelope is None else read_envelope(envelope).mandate.input_commitment
 
 
 def _salt(party: PartyHome, commitment: str | None, request: Path | None) -> bytes | None:

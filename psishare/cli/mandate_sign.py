@@ -58,8 +58,8 @@ def sign(
         made = psishare.sign_mandate(
             opened, read(file, "the mandate"), request=prepared, progress=report
         )
-    if list_to is not None and made.identifiers is not None:
-        lines = b"".join(value + b"\n" for value in made.identifiers.to_pylist())
+    if list_to is not None:
+        lines = b"".join(value + b"\n" for value in made.values())
         write_new(list_to, lines, overwrite=overwrite)
     write_new(out or file, made.envelope, overwrite=out is None or overwrite)
     signed = read_envelope(made.envelope)
@@ -103,7 +103,7 @@ def _say_checked(opened: "OpenedRequest") -> None:
     else:
         frames = number(len(head.sealed_request.frames))
         say(
-            f"Checked: all {number(head.rows)} elements, in {frames} frames, computed again from"
-            " seed and list, are those that the mandate approves."
+            f"Checked: {number(head.rows)} elements in {frames} frames, computed again from seed and"
+            " list, are those that the mandate approves."
         )
     say(f"Request {head.digest.hex()}, of {head.authority} for {head.platform}, {head.dataset}.")

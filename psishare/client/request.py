@@ -14,8 +14,6 @@ from psishare.mandates.envelope import read_envelope, sign_envelope
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pyarrow as pa
-
     from psishare.exchange.authority import Progress
     from psishare.mandates.mandate import Mandate
     from psishare.parties.card import Card
@@ -54,10 +52,12 @@ class SignedMandate:
     envelope: bytes
     checked: OpenedRequest | None
 
-    @property
-    def identifiers(self) -> pa.Array | None:
-        """The canonical identifiers that the mandate approves, for the signer's eyes; or None."""
-        return None if self.checked is None else self.checked.identifiers
+    def values(self) -> list[bytes]:
+        """Return the values of the list that the mandate approves, for the signer's eyes.
+
+        In their canonical form, without kind and namespace; none where no request was given.
+        """
+        return [] if self.checked is None else self.checked.values()
 
 
 def request_mandate(
@@ -170,9 +170,9 @@ def fields_of_request(request: bytes, fields: dict[str, Any]) -> dict[str, Any]:
     if head.sealed_request is not None:
         fixed |= {"protocols": ["oprf"], "outputs": ["matches"]}
         fixed["max_rows_per_exchange"] = head.rows
-    elif fields.get("max_rows_per_exchange") is None:
-        fixed["max_rows_per_exchange"] = head.rows
     given = {name: value for name, value in fields.items() if value is not None}
+    if head.sealed_request is None:
+        given = {"max_rows_per_exchange": head.rows, "outputs": ["matches"]} | given
     wrong = sorted(name for name in fixed.keys() & given.keys() if fixed[name] != given[name])
     if wrong:
         raise InputError(

@@ -11,6 +11,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from psishare import _native
 from psishare.errors import ConfigError, InputError, VerificationError
 from psishare.exchange.document import now, write_time
@@ -123,6 +125,7 @@ def prepare_request(
         platform=subject.platform,
         dataset=subject.dataset,
         kind=subject.kind,
+        namespace=subject.namespace,
         rows=len(identifiers),
         input_commitment=None if sealed else input_commitment(secret, root).hex(),
         sealed_request=request,
@@ -156,12 +159,12 @@ def check_request(
     )
     if not for_this:
         raise _differs("is for other parties, or another dataset or kind")
-    if len(opened.identifiers) != head.rows:
-        raise _differs("approves another number of rows")
+    _require_list(opened)
     sealed = mandate.sealed_request
     if sealed is not None:
         seed = _native.Seed.from_secret_bytes(opened.secret)
-        if sealed.rows != head.rows or sealed.frames != _frame_digests(
+        shape = (sealed.rows, sealed.namespace)
+        if shape != (head.rows, head.namespace) or sealed.frames != _frame_digests(
             seed, opened.identifiers, sealed.frame_rows, progress
         ):
             raise _differs("approves other elements than seed and list give")
@@ -169,6 +172,17 @@ def check_request(
         mandate.input_commitment, opened.secret, _native.merkle_root(opened.identifiers)
     ):
         raise _differs("does not commit to this list")
+
+
+def _require_list(opened: OpenedRequest) -> None:
+    """Refuse a list that is not what it says it is: a signer reads values, of one kind, once each."""
+    head, identifiers = opened.head, opened.identifiers
+    if len(identifiers) != head.rows:
+        raise _differs("approves another number of rows than the list has")
+    if not pc.all(pc.starts_with(identifiers, head.prefix)).as_py():
+        raise _differs("approves a list that holds something of another kind or namespace")
+    if pc.count_distinct(identifiers).as_py() != len(identifiers):
+        raise _differs("approves a list that holds something twice")
 
 
 def approved_input(home: Home, mandate: Mandate, identifiers: pa.Array) -> ApprovedInput:

@@ -16,6 +16,7 @@ from pydantic import Field
 from psishare.errors import ConfigError, InputError, VerificationError
 from psishare.exchange.document import MAX_BYTES as MAX_HEAD_BYTES
 from psishare.exchange.document import Digest, Document, Name, PartyId, Time
+from psishare.identifiers.kind import SEPARATOR
 from psishare.keys.sealing import seal
 from psishare.mandates.sealed_request import SealedRequest
 
@@ -47,6 +48,7 @@ class RequestHead(Document):
     platform: PartyId
     dataset: Name
     kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9./-]{0,64}$")]
     rows: Annotated[int, Field(ge=1, le=2**53 - 1)]
     input_commitment: Digest | None
     sealed_request: SealedRequest | None
@@ -59,6 +61,11 @@ class RequestHead(Document):
         if self.sealed_request is not None:
             return self.sealed_request.digest
         return bytes.fromhex(self.input_commitment or "")
+
+    @property
+    def prefix(self) -> bytes:
+        """What every canonical identifier of this kind and namespace begins with."""
+        return f"{self.kind}{SEPARATOR}{self.namespace}{SEPARATOR}".encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,11 @@ class OpenedRequest:
     head: RequestHead
     secret: bytes = field(repr=False)
     identifiers: pa.Array = field(repr=False)
+
+    def values(self) -> list[bytes]:
+        """Return the identifiers without their kind and namespace, as a person reads them."""
+        prefix = self.head.prefix
+        return [value.removeprefix(prefix) for value in self.identifiers.to_pylist()]
 
 
 def write_request(

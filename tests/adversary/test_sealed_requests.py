@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import hostile_exchange
 import pyarrow as pa
 import pytest
 from hostile_exchange import (
     COMMON,
-    OURS,
-    THEIRS,
     Dying,
     endings,
     entries,
@@ -28,10 +27,12 @@ from psishare.errors import (
     PsishareError,
     VerificationError,
 )
+from psishare.evidence.replay import Replay, ReplayFault, replay, signed_requests
 from psishare.evidence.verify import verify_evidence
 from psishare.exchange import authority as authority_side
 from psishare.exchange import prepared_request
 from psishare.exchange.offer import Ruleset
+from psishare.exchange.opening import unseal_opening
 from psishare.exchange.prepared_request import (
     ApprovedInput,
     Subject,
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from psishare.exchange.authority import Ask
     from psishare.mandates.mandate import Mandate
 
+PREFIX = b"phone\x00\x00"
+OURS = [PREFIX + value for value in hostile_exchange.OURS]
+THEIRS = [PREFIX + value for value in hostile_exchange.THEIRS]
+OTHER = PREFIX + b"+4915199999999"
 SUBJECT = Subject(PLATFORM, NAME, KIND, "", RULESET)
 FRAME_ROWS = 7
 
@@ -137,7 +142,7 @@ def test_an_auditor_finds_the_approved_frames_in_the_log_alone(stage: Stage) -> 
 
 def test_another_list_is_refused_before_it_is_sent(stage: Stage) -> None:
     mandate = approving(stage, prepared(stage, OURS))
-    for other in (OURS[1:], OURS[::-1], [*OURS[:-1], b"+4915199999999"]):
+    for other in (OURS[1:], OURS[::-1], [*OURS[:-1], OTHER]):
         with pytest.raises(InputError) as caught:
             stage.exchange(stage.responder(stage.encode(THEIRS)), stage.ask(other, mandate=mandate))
         assert caught.value.reason == "list_not_approved"
@@ -153,7 +158,7 @@ def test_a_home_that_did_not_prepare_the_list_asks_nothing(stage: Stage) -> None
     assert caught.value.reason == "request_missing"
 
 
-@pytest.mark.parametrize("values", [OURS, [*OURS[:-1], b"+4915199999999"]])
+@pytest.mark.parametrize("values", [OURS, [*OURS[:-1], OTHER]])
 def test_a_dishonest_authority_has_nothing_evaluated_and_nothing_charged(
     stage: Stage, evaluations: list[int], monkeypatch: pytest.MonkeyPatch, values: list[bytes]
 ) -> None:
@@ -325,6 +330,7 @@ def test_the_validator_reads_the_list_and_computes_everything_again(
     request = prepared(stage, OURS, sealed=sealed)
     opened = opened_by_the_court(stage, request)
     assert opened.identifiers.to_pylist() == OURS
+    assert opened.values() == hostile_exchange.OURS
     check_request(drafted(stage, request), opened)
 
 
@@ -333,7 +339,7 @@ def test_the_validator_finds_a_list_that_is_not_the_one_approved(
     stage: Stage, sealed: bool
 ) -> None:
     request = prepared(stage, OURS, sealed=sealed)
-    other = prepared(stage, [*OURS[:-1], b"+4915199999999"], sealed=sealed)
+    other = prepared(stage, [*OURS[:-1], OTHER], sealed=sealed)
     opened = opened_by_the_court(stage, request)
     with pytest.raises(VerificationError) as caught:
         check_request(drafted(stage, other), opened)
@@ -344,12 +350,21 @@ def test_the_validator_finds_one_name_that_was_slipped_in(stage: Stage) -> None:
     """The list that the court is shown lacks a name that the frames hold."""
     request = prepared(stage, OURS)
     opened = opened_by_the_court(stage, request)
-    shown = replace(opened, identifiers=pa.array([*OURS[:-1], b"harmless"], pa.large_binary()))
-    with pytest.raises(VerificationError):
+    shown = replace(opened, identifiers=pa.array([*OURS[:-1], PREFIX + b"+49"], pa.large_binary()))
+    with pytest.raises(VerificationError, match="other elements"):
         check_request(drafted(stage, request), shown)
     fewer = replace(opened, identifiers=opened.identifiers.slice(0, 19))
     with pytest.raises(VerificationError):
         check_request(drafted(stage, request), fewer)
+
+
+@pytest.mark.parametrize("slipped_in", [OURS[0], b"email\x00\x00a@example.com", b"+49151"])
+def test_the_validator_refuses_a_list_that_does_not_read_as_it_is(
+    stage: Stage, slipped_in: bytes
+) -> None:
+    request = prepared(stage, [*OURS[:-1], slipped_in])
+    with pytest.raises(VerificationError, match=r"twice|another kind"):
+        check_request(drafted(stage, request), opened_by_the_court(stage, request))
 
 
 @pytest.mark.parametrize(
@@ -490,3 +505,40 @@ def test_a_list_in_another_canonical_form_is_refused(stage: Stage) -> None:
     platform = stage.responder(stage.encode(THEIRS))
     ask = ask_of(stage, mandate, Ruleset(version=2, digest="cd" * 32))
     assert failed(stage.asker(stage.channel(platform)), ask).reason == "ruleset_mismatch"
+
+
+def replayed(stage: Stage, mandate: bytes, values: list[bytes], salt: bytes | None) -> Replay:
+    home = stage.homes[AUTHORITY]
+    (folder,) = home.exchanges_path.iterdir()
+    sealed = (folder / "opening.sealed").read_bytes()
+    opening = unseal_opening(sealed, bytes.fromhex(folder.name), home.sealing_key())
+    trust = {name: party.card for name, party in stage.homes.items()}
+    signed = signed_requests(stage.homes[PLATFORM].log_path, trust, folder.name)
+    commitment = read_envelope(mandate).mandate.input_commitment
+    return replay(
+        replace(signed, input_commitment=commitment), opening, column(values), input_salt=salt
+    )
+
+
+def test_a_replay_finds_a_list_that_the_mandate_does_not_commit_to(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform cannot see it, and every signature is good; salt and opening show it."""
+    request = prepared(stage, OURS, sealed=False)
+    mandate = approving(stage, request)
+    salt = opened_by_the_court(stage, request).secret
+    asked = [*OURS[:-1], OTHER]
+    lying(monkeypatch)
+    stage.exchange(stage.responder(stage.encode(THEIRS)), stage.ask(asked, mandate=mandate))
+    assert replayed(stage, mandate, asked, salt).fault is ReplayFault.INPUT_DIFFERS
+    without = replayed(stage, mandate, asked, None)
+    assert (without.fault, without.input_checked) == (None, False)
+
+
+def test_a_replay_bears_out_the_list_that_the_mandate_commits_to(stage: Stage) -> None:
+    request = prepared(stage, OURS, sealed=False)
+    mandate = approving(stage, request)
+    salt = opened_by_the_court(stage, request).secret
+    stage.exchange(stage.responder(stage.encode(THEIRS)), stage.ask(OURS, mandate=mandate))
+    found = replayed(stage, mandate, OURS, salt)
+    assert (found.fault, found.input_checked) == (None, True)

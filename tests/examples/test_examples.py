@@ -12,7 +12,7 @@ import pytest
 from shown_output import assert_shown
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 
 
 def _run(*command: str, folder: Path) -> str:
@@ -42,7 +42,7 @@ def _shown(example: str) -> str:
 
 def test_every_example_is_listed_has_a_readme_and_is_run_here() -> None:
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
-    assert folders == {"two-parties-cli", "compliance-system", "auditor"}
+    assert folders == {"two-parties-cli", "sealed-request", "compliance-system", "auditor"}
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for folder in folders:
         assert f"]({folder}/)" in listed
@@ -55,6 +55,19 @@ def test_two_parties_find_exactly_the_expected_rows(tmp_path: Path) -> None:
     assert printed.endswith("The log of police.example verifies.\n\nAll as expected.\n")
     expected = (EXAMPLES / "two-parties-cli" / "expected.csv").read_bytes()
     assert (tmp_path / "stage" / "matches.csv").read_bytes() == expected
+
+
+def test_a_court_approves_one_list_and_nothing_else_is_asked(tmp_path: Path) -> None:
+    script = str(EXAMPLES / "sealed-request" / "run.sh")
+    printed = _run("bash", script, "stage", folder=tmp_path)
+    assert printed.endswith("The log of police.example verifies.\n\nAll as expected.\n")
+    reasons = ("request_unseen", "list_not_approved", "mandate_revoked")
+    assert all(printed.count(f"[{reason}]") == 1 for reason in reasons)
+    assert len(re.findall(r"closed +covers", printed)) == 2
+    expected = (EXAMPLES / "sealed-request" / "expected.csv").read_bytes()
+    assert (tmp_path / "stage" / "matches.csv").read_bytes() == expected
+    left = {path.name for path in (tmp_path / "stage").iterdir()}
+    assert not left & {"again.csv", "neighbour.csv", "list.txt"}
 
 
 def test_two_parties_fail_where_the_platform_cannot_serve(tmp_path: Path) -> None:
