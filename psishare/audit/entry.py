@@ -61,7 +61,7 @@ Time = Annotated[
 Salt = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PartyId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$")]
-Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
+Role = Literal["platform", "authority", "issuer", "auditor", "witness", "operator"]
 MandateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 Kind = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
@@ -74,7 +74,7 @@ Positive = Annotated[int, Field(ge=1, le=canonical.MAX_INTEGER)]
 Document = Annotated[str, AfterValidator(_require_base64)]
 Signature = Annotated[str, AfterValidator(_require_signature)]
 Trust = Annotated[
-    tuple[Literal["issuer", "validator"], ...],
+    tuple[Literal["approver", "issuer", "validator"], ...],
     Field(strict=False),
     AfterValidator(_require_sorted),
 ]
@@ -235,6 +235,47 @@ class ExchangeRefused(Entry):
     rows: Count | None
 
 
+class ExchangeHeld(Entry):
+    """An offer waits for a second operator of the platform; both sides log it."""
+
+    type: Literal["exchange.held"] = "exchange.held"
+    exchange_id: Digest
+    peer: PartyId
+    reason: Reason
+    expires: Time
+    mandate_id: MandateId
+    mandate_sha256: Digest
+    protocol: Protocol
+    dataset: DatasetName
+    kind: Kind
+    output: Output
+    rows: Count
+    hold: Document
+    platform_signature: Signature
+
+
+class _OperatorsWord(Entry):
+    """What a second operator says of a held offer; the platform logs it."""
+
+    exchange_id: Digest
+    peer: PartyId
+    operator: PartyId
+    approval: Document
+    operator_signature: Signature
+
+
+class ExchangeApproved(_OperatorsWord):
+    """A second operator has approved a held offer."""
+
+    type: Literal["exchange.approved"] = "exchange.approved"
+
+
+class ExchangeRejected(_OperatorsWord):
+    """A second operator has rejected a held offer."""
+
+    type: Literal["exchange.rejected"] = "exchange.rejected"
+
+
 class Ruleset(BaseModel):
     """The version and digest of a kind's canonical form."""
 
@@ -339,6 +380,9 @@ _TYPES: dict[str, type[Entry]] = {
         DatasetDelivered,
         DatasetRefused,
         ExchangeRefused,
+        ExchangeHeld,
+        ExchangeApproved,
+        ExchangeRejected,
         ExchangeOpened,
         ExchangeClosed,
         ExchangeAborted,

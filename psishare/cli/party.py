@@ -30,7 +30,7 @@ app = new_group(
     "psishare party export --home tele tele.card",
 )
 
-Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
+Role = Literal["platform", "authority", "issuer", "auditor", "witness", "operator"]
 
 
 @app.command(epilog=example(*INIT))

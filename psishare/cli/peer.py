@@ -29,8 +29,9 @@ app = new_group("Pin other parties by their cards.", *ADD, "psishare peer list -
 
 
 class Trust(StrEnum):
-    """The roles in which a party's signature on a mandate can count."""
+    """The roles in which a party's signature can count: on a mandate, or on a held offer."""
 
+    APPROVER = "approver"
     ISSUER = "issuer"
     VALIDATOR = "validator"
 
@@ -50,9 +51,9 @@ def add(
     trust: Annotated[
         list[Trust] | None,
         typer.Option(
-            metavar="issuer|validator",
-            help="Let its signature on a mandate count in this role. Repeatable; replaces what it was"
-            " trusted as.",
+            metavar="issuer|validator|approver",
+            help="Let its signature count: on mandates as issuer or validator, on held offers"
+            " as approver. Repeatable; replaces what it was trusted as.",
         ),
     ] = None,
     reinstate: Annotated[

@@ -13,9 +13,12 @@ from psishare.audit.entry import (
     DatasetDelivered,
     Entry,
     ExchangeAborted,
+    ExchangeApproved,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
+    ExchangeRejected,
 )
 from psishare.cli.console import moment, number, print_json, say, short, tell
 from psishare.cli.group import example, new_command
@@ -287,11 +290,19 @@ def _tell_logged(entry: Entry) -> None:
             text = f"exchange {short(entry.exchange_id)} aborted: {entry.reason}"
         case ExchangeRefused():
             text = f"exchange {short(entry.exchange_id)} of {entry.peer} refused: {entry.reason}"
+        case ExchangeHeld():
+            text = f"exchange {short(entry.exchange_id)} of {entry.peer} held until {entry.expires}"
+        case ExchangeApproved() | ExchangeRejected():
+            text = f"exchange {short(entry.exchange_id)} {_decided(entry)} by {entry.operator}"
         case DatasetDelivered():
             text = f"dataset {entry.dataset}, epoch {entry.epoch}, delivered to {entry.peer}"
         case _:
             text = entry.type
     tell(f"{moment(entry.time)}  {text}")
+
+
+def _decided(entry: ExchangeApproved | ExchangeRejected) -> str:
+    return "approved" if isinstance(entry, ExchangeApproved) else "rejected"
 
 
 def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:

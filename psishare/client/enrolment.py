@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 from psishare.client.opened_home import LOGGING_ROLES, log_signers, open_log
 
-TRUST_ROLES: tuple[Trust, ...] = ("issuer", "validator")
+TRUST_ROLES: tuple[Trust, ...] = ("approver", "issuer", "validator")
 
 
 def init_party(
@@ -100,7 +100,7 @@ def pin_peer(
         card_file: as ``psishare party export`` wrote it.
         fingerprint: twelve words, as a person heard them from the card's owner; None for a newer card
             of a party whose pinned key has signed it.
-        trusted_as: any of ``issuer`` and ``validator``; replaces what was there, unless it is None.
+        trusted_as: any of ``approver``, ``issuer`` and ``validator``; replaces what was there, unless it is None.
         reinstate: whether a party that was revoked is meant to come back.
 
     Returns:

@@ -20,6 +20,7 @@ from psishare.audit.entry import (
     Entry,
     ExchangeAborted,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
 )
@@ -148,6 +149,8 @@ class ServerMetrics:
                 self._exchanges.labels(entry.peer, "aborted", entry.reason).inc()
             case ExchangeRefused():
                 self._exchanges.labels(entry.peer, "refused", entry.reason).inc()
+            case ExchangeHeld():
+                self._exchanges.labels(entry.peer, "held", entry.reason).inc()
             case DatasetRefused():
                 self._exchanges.labels(entry.peer, "delivery_refused", entry.reason).inc()
             case _:

@@ -19,9 +19,12 @@ from psishare.audit.entry import (
     DatasetRefused,
     Entry,
     ExchangeAborted,
+    ExchangeApproved,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
+    ExchangeRejected,
     MandateImported,
     parse_entry,
 )
@@ -44,7 +47,15 @@ if TYPE_CHECKING:
     from psishare.parties.home import Home
 
 _NAMES_MANDATE = ExchangeOpened | DatasetDelivered | MandateImported
-_OfExchange = ExchangeOpened | ExchangeClosed | ExchangeAborted | ExchangeRefused
+_OfExchange = (
+    ExchangeOpened
+    | ExchangeClosed
+    | ExchangeAborted
+    | ExchangeRefused
+    | ExchangeHeld
+    | ExchangeApproved
+    | ExchangeRejected
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +245,9 @@ class _Choice:
             return self._first <= index < self._end
         if isinstance(entry, ExchangeRefused):
             return entry.mandate_sha256 in self._digests
+        if isinstance(entry, ExchangeApproved | ExchangeRejected):
+            # What was held for it names the mandate.
+            return False
         return entry.mandate_id == scope.mandate_id
 
     def _evaluated(self) -> set[str]:

@@ -18,6 +18,7 @@ from psishare.audit.entry import (
     Entry,
     ExchangeAborted,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
 )
@@ -173,16 +174,20 @@ def _note(side: _Side, index: int, entry: Entry) -> None:
     if isinstance(entry, DatasetDelivered):
         side.deliveries.add((entry.peer, entry.manifest_sha256, entry.mandate_sha256))
         return
-    if not isinstance(entry, ExchangeOpened | ExchangeClosed | ExchangeAborted | ExchangeRefused):
+    if not isinstance(
+        entry, ExchangeOpened | ExchangeClosed | ExchangeAborted | ExchangeRefused | ExchangeHeld
+    ):
         return
     account = side.accounts.setdefault(
         (entry.exchange_id, entry.peer), _Account(index, index, entry.time, None)
     )
-    if isinstance(entry, ExchangeRefused) and account.first != index:
+    repeated = account.first != index and account.ending is not Ending.HELD
+    if isinstance(entry, ExchangeRefused) and repeated:
         return
     account.last = index
     match entry:
         case ExchangeOpened():
+            account.ending, account.reason = Ending.OPEN, None
             account.mandate_id, account.rows = entry.mandate_id, entry.rows
             account.opened = _digest(
                 entry.offer, entry.offer_signature, entry.answer, entry.answer_signature
@@ -196,6 +201,9 @@ def _note(side: _Side, index: int, entry: Entry) -> None:
             account.ending, account.reason, account.rows = Ending.ABORTED, entry.reason, entry.rows
             account.frames, account.transcript = entry.frames, entry.requests_transcript
             account.mandate_id = account.mandate_id or entry.mandate_id
+        case ExchangeHeld():
+            account.ending, account.reason, account.rows = Ending.HELD, entry.reason, entry.rows
+            account.mandate_id = entry.mandate_id
         case ExchangeRefused():
             account.ending, account.reason = Ending.REFUSED, entry.reason
 
@@ -262,9 +270,13 @@ class _Pair:
                 )
             case Ending.ABORTED, Ending.ABORTED:
                 yield from self._requests(exchange_id, asked, answered)
-            case Ending.ABORTED, Ending.REFUSED:
-                # The offer was refused, and the refusal was lost on its way.
+            case Ending.ABORTED, Ending.REFUSED | Ending.HELD:
+                # The offer was refused or held, and that was lost on its way.
                 if asked.opened is not None:
+                    yield self._otherwise(exchange_id, asked, answered)
+            case Ending.HELD, Ending.REFUSED | Ending.OPEN | Ending.ABORTED:
+                # What became of it after it had been held was lost on its way.
+                if answered.frames:
                     yield self._otherwise(exchange_id, asked, answered)
             case one, other if one is not other or asked.reason != answered.reason:
                 yield self._otherwise(exchange_id, asked, answered)

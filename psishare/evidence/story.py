@@ -16,11 +16,15 @@ from psishare.audit.entry import (
     DatasetPublished,
     Entry,
     ExchangeAborted,
+    ExchangeApproved,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
+    ExchangeRejected,
 )
 from psishare.errors import VerificationError
+from psishare.evidence.held import HeldOffer, HeldOffers
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.told import (
     contradiction,
@@ -46,6 +50,7 @@ class Ending(StrEnum):
     ABORTED = "aborted"
     REFUSED = "refused"
     OPEN = "open"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class ExchangeVerdict:
     Attributes:
         exchange_id: hexadecimal.
         peer: the other party.
-        ending: how it ended; ``open`` where the log does not say yet.
+        ending: how it ended; ``open`` where the log does not say yet; ``held`` where a second
+            operator had not approved it, or rejected it, when the log ended.
         protocol: ``oprf``, ``ecdh`` or ``openmined``; None where the offer could not be read.
         dataset: the platform's name for the set.
         kind: the identifiers' kind.
@@ -142,6 +148,10 @@ class Story:
     _ended: _Ended = field(default_factory=_Ended)
     _published: set[_Manifest] = field(default_factory=set)
     _delivered: set[tuple[str, _Manifest]] = field(default_factory=set)
+    _held: HeldOffers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._held = HeldOffers(self.owner, self.trust)
 
     def take(self, index: int, entry: Entry) -> ExchangeVerdict | None:
         """Verify one entry against those before it.
@@ -167,6 +177,8 @@ class Story:
         """Yield the exchanges of whose end the log does not tell, and free what is held."""
         for told in self._open.values():
             yield self._charged(told.verdict)
+        for held in self._held.left():
+            yield _waiting(held)
         self._open.clear()
         self._ended.close()
 
@@ -180,6 +192,10 @@ class Story:
                 return self._aborted(index, entry)
             case ExchangeRefused():
                 return self._refused(index, entry)
+            case ExchangeHeld():
+                self._hold(index, entry)
+            case ExchangeApproved() | ExchangeRejected():
+                self._held.decide(entry)
             case DatasetPublished():
                 self._published.add((entry.manifest_sha256, entry.dataset, entry.epoch))
             case DatasetDelivered():
@@ -213,6 +229,7 @@ class Story:
         if key in self._open or key in self._ended:
             raise contradiction("opens an exchange that was told of before")
         self._require_known(entry)
+        self._held.open(*key)
         offer, answer = verify_opening(entry, self.trust, self.owner.id)
         require_told_alike(entry, offer, answer)
         verdict = ExchangeVerdict(
@@ -280,17 +297,25 @@ class Story:
         """Hold what was really asked against a mandate that approves one list."""
         return self.book.judge_requests(told.offer, frames, transcript, judged=told.verdict.mandate)
 
+    def _hold(self, index: int, entry: ExchangeHeld) -> None:
+        key = entry.exchange_id, entry.peer
+        if key in self._open or key in self._ended:
+            raise contradiction("holds an offer that was opened, refused or ended before")
+        self._held.hold(index, entry)
+
     def _refused(self, index: int, entry: ExchangeRefused) -> ExchangeVerdict | None:
         key = entry.exchange_id, entry.peer
         if key in self._open or key in self._ended:
             # A repeat of an offer is refused without touching the exchange itself.
             return None
+        self._held.end(*key)
         self._ended.add(key)
         return _unopened(index, entry, Ending.REFUSED)
 
     def _end(self, entry: ExchangeClosed | ExchangeAborted) -> _Open | None:
         key = entry.exchange_id, entry.peer
         self._ended.add(key)
+        self._held.end(*key)
         return self._open.pop(key, None)
 
     def _charged(self, verdict: ExchangeVerdict) -> ExchangeVerdict:
@@ -319,4 +344,26 @@ def _unopened(
         index=index,
         began=entry.time,
         mandate_sha256=refused.mandate_sha256 if refused else None,
+    )
+
+
+def _waiting(held: HeldOffer) -> ExchangeVerdict:
+    """Return the verdict on an offer that is held where the log ends."""
+    entry = held.entry
+    rejected = isinstance(held.decision, ExchangeRejected)
+    return ExchangeVerdict(
+        exchange_id=entry.exchange_id,
+        peer=entry.peer,
+        ending=Ending.HELD,
+        protocol=entry.protocol,
+        dataset=entry.dataset,
+        kind=entry.kind,
+        output=entry.output,
+        rows=entry.rows,
+        mandate_id=entry.mandate_id,
+        reason="approval_rejected" if rejected else entry.reason,
+        time=held.last,
+        index=held.index,
+        began=entry.time,
+        mandate_sha256=entry.mandate_sha256,
     )

@@ -150,7 +150,7 @@ class _Tally:
 
     def exchange(self, verdict: ExchangeVerdict) -> None:
         self.n_exchanges += 1
-        if verdict.ending is not Ending.REFUSED and verdict.protocol is not None:
+        if verdict.ending not in {Ending.REFUSED, Ending.HELD} and verdict.protocol is not None:
             self.n_unseen += verdict.mandate == NOT_SEEN
             self.n_broken += verdict.mandate not in {COVERS, NOT_SEEN}
         self._each(verdict)

@@ -13,9 +13,12 @@ from psishare.audit.entry import (
     DatasetRefused,
     DatasetRevoked,
     ExchangeAborted,
+    ExchangeApproved,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
+    ExchangeRejected,
     MandateImported,
     RevocationsImported,
     Ruleset,
@@ -25,8 +28,11 @@ from psishare.datasets.manifest import NAME
 from psishare.exchange.document import write_time
 
 if TYPE_CHECKING:
+    from psishare.audit.entry import Entry
     from psishare.audit.log import Log
     from psishare.datasets.manifest import SignedManifest
+    from psishare.exchange.approval import SignedApproval
+    from psishare.exchange.hold import Hold
     from psishare.exchange.offer import Offer
     from psishare.exchange.receipt import SignedReceipt
     from psishare.exchange.terms import Terms
@@ -84,12 +90,36 @@ class Told:
         closed: the index of its closing, or None.
         aborted: the reason of its abort, or None.
         refused: the reason of its refusal, or None.
+        held: whether it tells of its being held.
+        decided: ``approved`` or ``rejected``, as a second operator said of it, or None.
     """
 
     opened: bool = False
     closed: int | None = None
     aborted: str | None = None
     refused: str | None = None
+    held: bool = False
+    decided: str | None = None
+
+    def take(self, index: int, entry: Entry) -> None:
+        """Take in one more entry about the exchange."""
+        match entry:
+            case ExchangeOpened():
+                self.opened = True
+            case ExchangeClosed():
+                self.closed = index
+            case ExchangeAborted():
+                self.aborted = entry.reason
+            case ExchangeRefused():
+                self.refused = entry.reason
+            case ExchangeHeld():
+                self.held = True
+            case ExchangeApproved():
+                self.decided = "approved"
+            case ExchangeRejected():
+                self.decided = "rejected"
+            case _:
+                pass
 
 
 class Journal:
@@ -181,6 +211,37 @@ class Journal:
             kind=offer.kind if offer else None,
             output=offer.output if offer else None,
             rows=offer.rows if offer else None,
+        )
+        self._log.append(entry)
+
+    def held(self, hold: Hold, signature: bytes, offer: Offer, mandate_id: str, peer: str) -> None:
+        """Enter that an offer waits for a second operator, with what the platform signed of it."""
+        entry = ExchangeHeld(
+            exchange_id=hold.exchange_id,
+            peer=peer,
+            reason=hold.reason,
+            expires=hold.expires,
+            mandate_id=mandate_id,
+            mandate_sha256=offer.mandate_sha256,
+            protocol=offer.protocol,
+            dataset=offer.dataset,
+            kind=offer.kind,
+            output=offer.output,
+            rows=offer.rows,
+            hold=_base64(hold.document()),
+            platform_signature=_base64(signature),
+        )
+        self._log.append(entry)
+
+    def decided(self, hold: Hold, signed: SignedApproval) -> None:
+        """Enter what a second operator of the platform says of a held offer."""
+        approved = signed.approval.verdict == "approved"
+        entry = (ExchangeApproved if approved else ExchangeRejected)(
+            exchange_id=hold.exchange_id,
+            peer=hold.authority,
+            operator=signed.approval.operator,
+            approval=_base64(signed.approval.document()),
+            operator_signature=_base64(signed.signature),
         )
         self._log.append(entry)
 
@@ -283,17 +344,7 @@ class Journal:
             # A peer may write this id into another field of an exchange of its own.
             if entry.fields.get("exchange_id") != exchange_id.hex():
                 continue
-            match entry:
-                case ExchangeOpened():
-                    told.opened = True
-                case ExchangeClosed():
-                    told.closed = index
-                case ExchangeAborted():
-                    told.aborted = entry.reason
-                case ExchangeRefused():
-                    told.refused = entry.reason
-                case _:
-                    pass
+            told.take(index, entry)
         return told
 
 

@@ -275,6 +275,7 @@ REASONS: tuple[Reason, ...] = (
         VerificationError,
         (),
         {
+            "approval_invalid": "An approval is not the operator's word on the offer that was held.",
             "bundle_incomplete": "An evidence bundle lacks an entry that its scope has.",
             "bundle_malformed": "An evidence bundle is not what its format demands.",
             "commitment_differs": "A value and its salt are not what was committed to.",

@@ -28,7 +28,7 @@ CARD_LABEL = "card"
 OFFLINE_END_LABEL = b"psishare/offline-end/v1"
 MAX_BYTES = 64 * 1024
 
-Role = Literal["platform", "authority", "issuer", "auditor", "witness"]
+Role = Literal["platform", "authority", "issuer", "auditor", "witness", "operator"]
 
 
 class _Fields(BaseModel):

@@ -99,7 +99,7 @@ class Home:
         Args:
             path: where; nothing is there yet, or an empty folder.
             id: the party's id.
-            role: ``platform``, ``authority``, ``issuer``, ``auditor`` or ``witness``.
+            role: ``platform``, ``authority``, ``issuer``, ``auditor``, ``witness`` or ``operator``.
             display_name: for people.
             passphrase: encrypts all keys that the home holds now or will hold; where None they lie in
                 the clear, and permissions and the disk are all that guards them.
@@ -415,7 +415,7 @@ def _valid_party(fields: dict[str, object]) -> _Party:
         raise ConfigError(
             f"not a party: {wrong}",
             mend="An id is up to 64 of a-z, 0-9, `.`, `-`, `/`; a role is platform, authority,"
-            " issuer, auditor or witness; a name is up to 128 characters of plain text.",
+            " issuer, auditor, witness or operator; a name is up to 128 characters of plain text.",
             reason="party_invalid",
         ) from None
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Trust = Literal["issuer", "validator"]
-TRUSTS = frozenset({"issuer", "validator"})
+Trust = Literal["approver", "issuer", "validator"]
+TRUSTS = frozenset({"approver", "issuer", "validator"})
 MAX_FILE_BYTES = 1024 * 1024
 _CARD_SUFFIX = ".peer.json"
 _HEAD_SUFFIX = ".head.json"
@@ -191,7 +191,7 @@ class Peers:
             card_file: as ``psishare party export`` wrote it.
             fingerprint: twelve words, as a person heard them from the card's owner; None where the
                 pinned key is to vouch for its newer card.
-            trusted_as: any of ``issuer`` and ``validator``; replaces what was there. None leaves it,
+            trusted_as: any of ``approver``, ``issuer`` and ``validator``; replaces what was there. None leaves it,
                 and is nothing for a party that is new.
             reinstate: whether a party that was revoked is meant to come back.
 
@@ -203,8 +203,8 @@ class Peers:
         """
         if not (trusted_as or frozenset()) <= TRUSTS:
             raise ConfigError(
-                "a peer can be trusted as issuer and as validator of mandates, as nothing else",
-                mend="Use `issuer`, `validator`, both or none.",
+                "a peer can be trusted as issuer or validator of mandates or approver of offers, as nothing else",
+                mend="Use `issuer`, `validator`, `approver`, several of them or none.",
                 reason="trust_unknown",
             )
         card = parse_card(card_file)
