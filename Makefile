@@ -17,7 +17,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check docs format lint types imports stubs licences wire rust-test wheel \
-	bench bench-full bench-tables campaign interop clean
+	bench bench-full bench-tables campaign fuzz interop clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -91,6 +91,10 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 
 campaign: setup  ## kill 500 processes while they append to a log; none may be the worse for it
 	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
+
+fuzz: setup  ## fuzz every parser of hostile bytes with atheris, FUZZ_S seconds each
+	$(BIN)/python tests/install_dependencies.py fuzz
+	PYTHONPATH=tests:. $(BIN)/python tests/fuzz_parsers.py $(FUZZ_S)
 
 interop: setup  ## exchange logs with Go's sumdb/note and sumdb/tlog, from Debian's packages
 	tests/interop/install_go.sh

@@ -10,6 +10,7 @@ from psishare.cli import (
     audit_export,
     audit_fsck,
     audit_open,
+    audit_prove,
     audit_reconcile,
     audit_replay,
     audit_report,
@@ -34,6 +35,8 @@ app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
 app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 app.command("replay", epilog=example(audit_replay.EXAMPLE))(audit_replay.replay_exchange)
+app.command(epilog=example(audit_prove.PROVE_EXAMPLE))(audit_prove.prove)
+app.command("check-proof", epilog=example(audit_prove.CHECK_EXAMPLE))(audit_prove.check_proof)
 app.command("report", epilog=example(audit_report.EXAMPLE))(audit_report.report)
 app.command("open", epilog=example(audit_open.OPEN_EXAMPLE))(audit_open.open_)
 app.command("shred", epilog=example(audit_open.SHRED_EXAMPLE))(audit_open.shred)

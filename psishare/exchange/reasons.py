@@ -279,6 +279,7 @@ REASONS: tuple[Reason, ...] = (
             "bundle_incomplete": "An evidence bundle lacks an entry that its scope has.",
             "bundle_malformed": "An evidence bundle is not what its format demands.",
             "commitment_differs": "A value and its salt are not what was committed to.",
+            "proof_malformed": "A proof file is not what its format demands.",
             "quorum_missing": "A checkpoint lacks the witnesses that a policy demands.",
             "request_differs": "The mandate is not one for the request that was shown.",
             "revocations_future": "A revocation list is of a time that has not come.",

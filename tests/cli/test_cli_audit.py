@@ -216,3 +216,22 @@ def test_a_replay_passes_with_the_list_and_names_the_row_of_another(
     assert (ran.code, ran.document["fault"], ran.document["row"]) == (8, "list_differs", 1)
     ran = psi(*asked, office.home(PLATFORM), "--data", office.suspects, *column)
     assert (ran.code, ran.reason) == (3, "opening_missing")
+
+
+def test_an_exchange_s_end_is_proven_by_a_file_of_its_own(office: Office, tmp_path: Path) -> None:
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    [exchange] = office.verify(PLATFORM).document["exchanges"]
+    proof = tmp_path / "end.tlog-proof"
+    asked = ("audit", "prove", exchange["exchange_id"], proof, "--home", office.home(PLATFORM))
+    assert psi(*asked, "--json").code == 0
+    assert (psi(*asked, "--json").code, proof.stat().st_mode & 0o777) == (4, 0o600)
+    ran = psi("audit", "check-proof", proof, *trust, "--json")
+    assert (ran.code, ran.document["exchange_id"]) == (0, exchange["exchange_id"])
+    assert (ran.document["party"], ran.document["type"]) == (PLATFORM, "exchange.closed")
+    data = proof.read_bytes()
+    proof.write_bytes(data.replace(b"\nindex ", b"\nindex 1", 1))
+    assert psi("audit", "check-proof", proof, *trust, "--json").code == 8
+    ran = psi(
+        "audit", "prove", "ab" * 32, tmp_path / "none", "--home", office.home(PLATFORM), "--json"
+    )
+    assert (ran.code, ran.reason, (tmp_path / "none").exists()) == (4, "exchange_not_found", False)

@@ -48,6 +48,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
             "audit verify",
             "audit open",
             "audit shred",
+            "audit prove",
+            "audit check-proof",
         ),
     }
 
