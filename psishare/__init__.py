@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     from psishare.client import log_size as log_size
     from psishare.client import open_table as open_table
     from psishare.client import pin_peer as pin_peer
+    from psishare.client import pin_successor as pin_successor
     from psishare.client import renew_sealing_key as renew_sealing_key
     from psishare.client import request_mandate as request_mandate
     from psishare.client import revoke_mandates as revoke_mandates
     from psishare.client import revoke_peer as revoke_peer
     from psishare.client import set_passphrase as set_passphrase
     from psishare.client import sign_mandate as sign_mandate
+    from psishare.client import succeed_party as succeed_party
     from psishare.client import switch_certificate as switch_certificate
     from psishare.client import unpin_peer as unpin_peer
     from psishare.client import verify_mandate as verify_mandate
@@ -84,12 +86,14 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "pin_successor",
     "renew_sealing_key",
     "request_mandate",
     "revoke_mandates",
     "revoke_peer",
     "set_passphrase",
     "sign_mandate",
+    "succeed_party",
     "switch_certificate",
     "unpin_peer",
     "verify_mandate",

@@ -136,6 +136,15 @@ class CardChanged(Entry):
     card_sha256: Digest
 
 
+class PartySucceeded(Entry):
+    """The party vouches for another one that is to follow it."""
+
+    type: Literal["party.succeeded"] = "party.succeeded"
+    party: PartyId
+    successor: PartyId
+    card_sha256: Digest
+
+
 class PeerAdded(Entry):
     """The party has pinned a peer, or replaced its card, and what it is trusted as."""
 
@@ -371,6 +380,7 @@ _TYPES: dict[str, type[Entry]] = {
     for model in (
         LogCreated,
         CardChanged,
+        PartySucceeded,
         PeerAdded,
         PeerRemoved,
         PeerRevoked,

@@ -9,7 +9,7 @@ import typer
 
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields, tell_warnings
-from psishare.cli.file import write_new
+from psishare.cli.file import require_free, write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
 from psishare.cli.passphrase import choose_passphrase
@@ -194,6 +194,56 @@ def renew(
     say("Next: give it to your peers (psishare party export); they add it with psishare peer add.")
     if switch:
         say("A server that runs presents the old certificate until it is started again.")
+
+
+@app.command(
+    epilog=example(
+        "psishare party succeed tele.succession --home tele \\",
+        "    --new-home tele-2 --id tele.example/2",
+    )
+)
+def succeed(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write what your peers need.")
+    ],
+    *,
+    home: Home,
+    new_home: Annotated[
+        Path, typer.Option("--new-home", metavar="DIR", help="Where the successor's home is to be.")
+    ],
+    party_id: Annotated[
+        str, typer.Option("--id", metavar="ID", help="The successor's id, such as tele.example/2.")
+    ],
+    no_passphrase: Annotated[
+        bool,
+        typer.Option(
+            "--no-passphrase",
+            help="Leave the successor's keys unencrypted, with permissions as their only guard.",
+        ),
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Make a successor with fresh signing keys, for whom this party's key vouches.
+
+    For a planned change of the key behind the fingerprint: a log's key cannot change, so its party is
+    followed by another. Your peers add the file with psishare peer add, without comparing words. Where
+    others may have your key, have your peers revoke you instead.
+    """
+    require_free(file, overwrite=overwrite)
+    made, data = psishare.succeed_party(
+        parties.Home.open(home),
+        new_home,
+        party_id=party_id,
+        passphrase=None if no_passphrase else choose_passphrase(new_home),
+    )
+    write_new(file, data, overwrite=overwrite, mode=0o644)
+    if as_json:
+        print_json(_document(made) | {"succession": str(file)})
+        return
+    _say(made)
+    say()
+    say(f"Next: give {file} to your peers; they add it with psishare peer add.")
 
 
 def spoken(fingerprint: str, *, indent: str = "") -> str:

@@ -19,6 +19,7 @@ from psishare.parties.card import Card, parse_card
 from psishare.parties.expiry import Expiry
 from psishare.parties.field import write_time
 from psishare.parties.peers import Peer, Peers
+from psishare.parties.succession import is_succession
 
 ADD = (
     "psishare peer add court.card --home tele --trust validator \\",
@@ -64,10 +65,16 @@ def add(
     """Pin a party, or take a newer card of one that is pinned.
 
     Get the fingerprint by a way that you trust: have its owner read it to you, do not copy it from
-    where the card came from. A newer card of a pinned party needs none: the pinned key has signed it.
+    where the card came from. A newer card of a pinned party needs none, nor does the file of its
+    successor: the pinned key has signed them.
     """
     opened = parties.Home.open(home)
     data = read(card, "the card")
+    if is_succession(data):
+        if fingerprint or trust or reinstate:
+            raise typer.BadParameter("a succession is taken as the pinned party vouches for it")
+        _say_pinned(psishare.pin_successor(opened, data), as_json=as_json)
+        return
     words = fingerprint
     if words is None and not _is_vouched_for(opened, parse_card(data)):
         words = _compared(parse_card(data))
@@ -78,10 +85,7 @@ def add(
         trusted_as=None if trust is None else frozenset(role.value for role in trust),
         reinstate=reinstate,
     )
-    if as_json:
-        print_json(_document(peer))
-        return
-    say(f"{peer.id} ({peer.card.role}) is pinned{_trusted(peer, ', and trusted as ')}.")
+    _say_pinned(peer, as_json=as_json)
 
 
 @app.command("list", epilog=example("psishare peer list --home tele"))
@@ -148,6 +152,13 @@ def revoke(
         print_json({"revoked": gone.id, "time": gone.revoked})
         return
     say(f"{gone.id} is revoked, and refused from now on.")
+
+
+def _say_pinned(peer: Peer, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_document(peer))
+        return
+    say(f"{peer.id} ({peer.card.role}) is pinned{_trusted(peer, ', and trusted as ')}.")
 
 
 def _is_vouched_for(home: parties.Home, card: Card) -> bool:

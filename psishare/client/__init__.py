@@ -43,6 +43,7 @@ from psishare.client.request import (
 from psishare.client.served_list import ListSource
 from psishare.client.server import Server
 from psishare.client.session import Session
+from psishare.client.succession import pin_successor, succeed_party
 from psishare.exchange.list_quality import ListQuality
 from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Revoked
@@ -83,12 +84,14 @@ __all__ = [
     "log_size",
     "open_table",
     "pin_peer",
+    "pin_successor",
     "renew_sealing_key",
     "request_mandate",
     "revoke_mandates",
     "revoke_peer",
     "set_passphrase",
     "sign_mandate",
+    "succeed_party",
     "switch_certificate",
     "unpin_peer",
     "verify_mandate",

@@ -499,6 +499,7 @@ REASONS: tuple[Reason, ...] = (
             "signers_invalid": "The file that says where log keys are is not valid.",
             "state_invalid": "The state file is damaged.",
             "state_version": "The state file is of another version.",
+            "succession_invalid": "A party's pinned key does not vouch for this successor.",
             "tls_identity_expired": "This party's TLS certificate has expired.",
             "tls_identity_invalid": "This party's TLS certificate is unfit.",
             "tls_identity_not_yet_valid": "This party's TLS certificate is not valid yet.",

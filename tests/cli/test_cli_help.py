@@ -31,7 +31,14 @@ LEAVES = [path for path, is_leaf in FOUND if is_leaf]
 
 def test_the_commands_are_those_that_the_documentation_names() -> None:
     assert {" ".join(path) for path in LEAVES} == {
-        *("party init", "party show", "party export", "party passphrase", "party renew"),
+        *(
+            "party init",
+            "party show",
+            "party export",
+            "party passphrase",
+            "party renew",
+            "party succeed",
+        ),
         *("peer add", "peer list", "peer remove", "peer revoke"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
         *("mandate revoke", "mandate import", "mandate request"),

@@ -450,3 +450,52 @@ def test_a_pin_that_cannot_be_logged_leaves_everything_as_it_was(
     assert peer.trusted_as == {"issuer"}
     ran = psi("peer", "add", office.card(VALIDATOR), "--home", home, "--json")
     assert ran.reason == "fingerprint_missing"
+
+
+def test_a_successor_is_taken_on_the_word_of_the_pinned_party(
+    office: Office, tmp_path: Path
+) -> None:
+    init(tmp_path / "one", party="one.example", role="authority")
+    init(tmp_path / "two", party="two.example")
+    card, file, new = tmp_path / "one.card", tmp_path / "succession", tmp_path / "new"
+    psi("party", "export", card, "--home", tmp_path / "one")
+    words = Home.open(tmp_path / "one").card.fingerprint()
+    court = office.homes[VALIDATOR].card.fingerprint()
+    psi(
+        *("peer", "add", office.card(VALIDATOR), "--home", tmp_path / "one"),
+        *("--fingerprint", court, "--trust", "validator"),
+    )
+    add = ("peer", "add", file, "--home", tmp_path / "two", "--json")
+    succeed = ("party", "succeed", file, "--home", tmp_path / "one", "--new-home", new)
+    made = psi(*succeed, "--id", "one.example/2", "--no-passphrase", "--json")
+    assert made.code == 0, made.out
+    assert made.document["role"] == "authority"
+    stranger = psi(*add)
+    assert (stranger.code, stranger.reason) == (3, "peer_unknown")
+    psi(
+        *("peer", "add", card, "--home", tmp_path / "two"),
+        *("--fingerprint", words, "--trust", "issuer"),
+    )
+    assert psi(*add, "--trust", "validator").code == 2
+    taken = psi(*add)
+    assert (taken.code, taken.document["trusted_as"]) == (0, ["issuer"])
+    assert taken.document["fingerprint"] == made.document["fingerprint"] != words
+    ids = [peer.id for peer in Peers(tmp_path / "two" / "peers")]
+    assert ids == ["one.example", "one.example/2"]
+    (pinned,) = Peers(new / "peers")
+    assert (pinned.id, set(pinned.trusted_as)) == (VALIDATOR, {"validator"})
+    log = open_log(Home.open(tmp_path / "one"))
+    last = json.loads(log.entry(log.size - 1))
+    assert (last["type"], last["successor"]) == ("party.succeeded", "one.example/2")
+    assert last["card_sha256"] == Home.open(new).card.sha256.hex()
+
+
+def test_a_party_is_not_its_own_successor(office: Office, tmp_path: Path) -> None:
+    init(tmp_path / "one")
+    succeed = ("party", "succeed", tmp_path / "s", "--home", tmp_path / "one")
+    ran = psi(
+        *(*succeed, "--new-home", tmp_path / "new", "--id", "new.example"),
+        *("--no-passphrase", "--json"),
+    )
+    assert (ran.code, ran.reason) == (3, "succession_invalid")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one"]

@@ -28,6 +28,7 @@ from psishare.audit.entry import (
     Heartbeat,
     LogCreated,
     MandateImported,
+    PartySucceeded,
     PeerAdded,
     PeerRemoved,
     PeerRevoked,
@@ -49,6 +50,7 @@ EXAMPLES: list[Entry] = [
     PeerAdded(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer", "validator")),
     PeerRemoved(peer="a", role="witness", card_sha256=DIGEST, trusted_as=()),
     PeerRevoked(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer",)),
+    PartySucceeded(party="police.example", successor="police.example/2", card_sha256=DIGEST),
     DatasetPublished(
         dataset="phones",
         kind="phone",
