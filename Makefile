@@ -43,7 +43,7 @@ demo: setup  ## set up, then run one whole exchange between two processes over T
 	$(BIN)/psishare demo
 
 test: setup rust-test  ## set up, then pass all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 rust-test: setup
 	$(CARGO) test --quiet --locked --release --manifest-path $(CARGO_MANIFEST) --package psishare-psi
