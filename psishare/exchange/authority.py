@@ -29,6 +29,7 @@ from psishare.errors import (
 )
 from psishare.exchange.closed_entry import require_closed_entry
 from psishare.exchange.document import now, write_time
+from psishare.exchange.head_turn import HeadTurn
 from psishare.exchange.heads import (
     PeerHeads,
     cosign_head,
@@ -78,6 +79,11 @@ if TYPE_CHECKING:
 
 STALE_HEAD_TRIES = 16
 STALE_HEAD_PAUSE_S = 0.02
+BUSY_FOR_S = 600.0
+"""How long a platform that has as much to do as it takes on is asked again to open or close."""
+
+BUSY_PAUSE_S = 0.1
+BUSY_PAUSE_MAX_S = 2.0
 ABORT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
@@ -183,6 +189,7 @@ class Authority:
         self._signer = rooms.home.log_signer()
         self._journal = Journal(rooms.log)
         self._heads = PeerHeads(rooms.peers)
+        self._turn = HeadTurn(rooms.register.locks, platform.id)
 
     def exchange(self, ask: Ask) -> Outcome:
         """Run one exchange from greeting to receipt.
@@ -365,11 +372,11 @@ class Authority:
         """
         for tries in range(STALE_HEAD_TRIES):
             try:
-                return call(self._greet().known_tree_size)
+                return self._once_there_is_room(call)
             except PeerError as error:
                 if error.reason != "log_head_stale":
                     raise
-            # Exchanges that run at once get out of each other's way.
+            # Those that went ahead without a turn get out of each other's way.
             time.sleep(_RANDOM.uniform(0, STALE_HEAD_PAUSE_S * (tries + 1)))
         raise PeerError(
             "the logs' heads moved on at every try",
@@ -377,6 +384,21 @@ class Authority:
             reason="log_head_stale",
             party=self._platform.id,
         )
+
+    def _once_there_is_room(self, call: Callable[[int], T]) -> T:
+        """Make a call that shows log heads in this home's turn; again while the platform is busy."""
+        until_s, pause_s = None, BUSY_PAUSE_S
+        while True:
+            try:
+                with self._turn.taken():
+                    return call(self._greet().known_tree_size)
+            except TransportError as error:
+                until_s = until_s or time.monotonic() + BUSY_FOR_S
+                if error.reason != "peer_busy" or time.monotonic() > until_s:
+                    raise
+            # Out of turn, so that exchanges that can end do so, and make room.
+            time.sleep(_RANDOM.uniform(pause_s / 2, pause_s))
+            pause_s = min(2 * pause_s, BUSY_PAUSE_MAX_S)
 
     def _read_answer(self, signed: wire.Signed) -> Answer:
         platform = self._platform

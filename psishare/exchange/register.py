@@ -116,13 +116,16 @@ class Register:
         path: ``state.db``.
         locks: a folder for this process's lock file.
 
+    Attributes:
+        locks: the same.
+
     Raises:
         ConfigError: the file is not a register of this version.
         AuditError: it cannot be read or written.
     """
 
     def __init__(self, path: Path, locks: Path) -> None:
-        self._locks = locks
+        self.locks = locks
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
         self._state = StateFile(path)
         try:
@@ -138,7 +141,7 @@ class Register:
 
     def close(self) -> None:
         """Give up this process's lock; what it left unfinished may be taken by another."""
-        (self._locks / self._owner).unlink(missing_ok=True)
+        (self.locks / self._owner).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -229,14 +232,14 @@ class Register:
                 database.execute(
                     "UPDATE exchanges SET owner = ? WHERE owner = ?", (self._owner, owner)
                 )
-                (self._locks / owner).unlink(missing_ok=True)
+                (self.locks / owner).unlink(missing_ok=True)
         rows = [self.get(exchange_id) for exchange_id in found]
         return [row for row in rows if row is not None]
 
     def _is_gone(self, owner: str) -> bool:
         """Tell whether the process that owned a lock file has ended."""
         try:
-            descriptor = os.open(self._locks / owner, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.locks / owner, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return True
         try:

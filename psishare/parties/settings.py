@@ -81,6 +81,7 @@ class ServeSettings(_ListFormat):
     name: Texts | None = None
     out: Text | None = None
     idle_timeout: Seconds | None = None
+    heartbeat: Seconds | None = None
     grace: GraceSeconds | None = None
     max_exchanges: Number | None = None
     max_connections: Number | None = None

@@ -51,6 +51,14 @@ class Call(Enum):
         self.step = step
 
     @property
+    def shows_heads(self) -> bool:
+        """Whether its request shows a log's head, or asks for one from a size that it states.
+
+        Such a request grows stale while it waits: whoever made it makes a new one.
+        """
+        return self in {Call.MANIFEST, Call.OFFER, Call.CLOSE, Call.COSIGN}
+
+    @property
     def path(self) -> str:
         """Its HTTP/2 path."""
         return f"/{SERVICE}/{self.rpc}"

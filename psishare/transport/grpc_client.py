@@ -109,7 +109,8 @@ class GrpcChannel:
     def call(self, call: Call, request: Message, *, timeout_s: float | None = None) -> Message:
         """Carry one call, as ``Channel.call`` says."""
         data = serialise(request, step=call.step)
-        received = self._send(self._senders[call], data, call.step, timeout_s)
+        sender = self._senders[call]
+        received = self._send(sender, data, call.step, timeout_s, patient=not call.shows_heads)
         return parse(call.response, received, step=call.step, party=self.peer)
 
     def close(self) -> None:
@@ -138,12 +139,18 @@ class GrpcChannel:
                 raise
 
     def _send(
-        self, sender: Callable[..., bytes], data: bytes, step: str, timeout_s: float | None
+        self,
+        sender: Callable[..., bytes],
+        data: bytes,
+        step: str,
+        timeout_s: float | None,
+        *,
+        patient: bool = True,
     ) -> bytes:
         """Send until there is an answer, an error that will not pass, or no time.
 
         A connection that is lost is tried again for ``retry_for_s``, a peer that is busy until the
-        deadline: it is there, and says itself that it will get round to it.
+        deadline, where the caller is patient: it is there, and says that it will get round to it.
         """
         allowed_s = self._timeout_s if timeout_s is None else timeout_s
         deadline_s = time.monotonic() + allowed_s
@@ -161,7 +168,8 @@ class GrpcChannel:
             now_s = time.monotonic()
             lost_s = (lost_s or now_s) if not failure.busy else None
             until_s = min(deadline_s, lost_s + self._retry_for_s) if lost_s else deadline_s
-            if not failure.passing or now_s + pause_s >= until_s:
+            in_vain = failure.busy and not patient
+            if in_vain or not failure.passing or now_s + pause_s >= until_s:
                 raise failure.error from None
             self._closed.wait(pause_s * secrets.SystemRandom().uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, PAUSE_MAX_S)

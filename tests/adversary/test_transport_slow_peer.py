@@ -108,7 +108,7 @@ def test_flood_of_one_peer_leaves_the_other_its_turn() -> None:
         if call is Call.HELLO:
             return wire.HelloResponse(platform="here")
         assert released.wait(30)
-        return wire.CosignResponse()
+        return wire.AbortResponse()
 
     limits = Limits(workers=4, calls=64, calls_per_caller=32)
     with (
@@ -118,7 +118,7 @@ def test_flood_of_one_peer_leaves_the_other_its_turn() -> None:
         ThreadPoolExecutor(48) as pool,
     ):
         calls = [
-            pool.submit(flood.call, Call.COSIGN, wire.CosignRequest(), timeout_s=20)
+            pool.submit(flood.call, Call.ABORT, wire.AbortRequest(), timeout_s=20)
             for _ in range(48)
         ]
         until_calls_are(server, 32)
@@ -126,7 +126,7 @@ def test_flood_of_one_peer_leaves_the_other_its_turn() -> None:
             assert greet(honest) == "here"
         released.set()
         for call in calls:
-            assert call.result(30) == wire.CosignResponse()
+            assert call.result(30) == wire.AbortResponse()
         assert server.load.refused > 0
 
 

@@ -8,6 +8,7 @@ import pytest
 from stage import AUTHORITY, PLATFORM, Stage
 
 from psishare.errors import AuthorisationError, TransportError
+from psishare.exchange import authority as authority_side
 from psishare.mandates.policy import Policy
 from psishare.transport.channel import Call
 from psishare.transport.memory import MemoryChannel
@@ -47,7 +48,10 @@ def refused_offer(stage: Stage, platform: Platform) -> str:
     return caught.value.reason
 
 
-def test_exchange_beyond_the_authority_s_number_is_asked_to_come_again(stage: Stage) -> None:
+def test_exchange_beyond_the_authority_s_number_is_asked_to_come_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authority_side, "BUSY_FOR_S", 0.05)
     platform = stage.responder(stage.encode(OURS), exchanges_per_authority=1)
     reasons = []
     assert run_meanwhile(stage, platform, lambda: reasons.append(refused_offer(stage, platform)))

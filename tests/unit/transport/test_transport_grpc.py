@@ -141,14 +141,30 @@ def test_overloaded_server_is_asked_again_until_it_has_room() -> None:
         connect(port, AUTHORITY, PLATFORM, retry_for_s=10) as channel,
         ThreadPoolExecutor(2) as pool,
     ):
-        first = pool.submit(channel.call, Call.COSIGN, wire.CosignRequest())
+        first = pool.submit(channel.call, Call.ABORT, wire.AbortRequest())
         assert responder.asked.wait(10)
         with pytest.raises(TransportError) as caught:
-            channel.call(Call.COSIGN, wire.CosignRequest(), timeout_s=0.3)
+            channel.call(Call.ABORT, wire.AbortRequest(), timeout_s=0.3)
         assert caught.value.reason == "peer_busy"
-        second = pool.submit(channel.call, Call.COSIGN, wire.CosignRequest())
+        second = pool.submit(channel.call, Call.ABORT, wire.AbortRequest())
         responder.released.set()
-        assert first.result(10) == second.result(10) == wire.CosignResponse()
+        assert first.result(10) == second.result(10) == wire.AbortResponse()
+
+
+def test_request_that_shows_a_head_is_not_sent_again_as_it_was() -> None:
+    responder = Waiting()
+    with (
+        serving(responder, PLATFORM, AUTHORITY, limits=Limits(calls=1)) as (_, port),
+        connect(port, AUTHORITY, PLATFORM, retry_for_s=10) as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first = pool.submit(channel.call, Call.ABORT, wire.AbortRequest())
+        assert responder.asked.wait(10)
+        with within(5), pytest.raises(TransportError) as caught:
+            channel.call(Call.OFFER, wire.OfferRequest())
+        assert caught.value.reason == "peer_busy"
+        responder.released.set()
+        first.result(10)
 
 
 def test_calls_beyond_the_workers_wait_their_turn() -> None:
