@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from psishare.client import AsyncSession as AsyncSession
     from psishare.client import Cancellation as Cancellation
     from psishare.client import DraftedMandate as DraftedMandate
+    from psishare.client import DryRun as DryRun
     from psishare.client import KeyColumn as KeyColumn
     from psishare.client import KindDescription as KindDescription
     from psishare.client import Limits as Limits
     from psishare.client import ListQuality as ListQuality
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
+    from psishare.client import OfferTerms as OfferTerms
     from psishare.client import Party as Party
     from psishare.client import Passphrase as Passphrase
+    from psishare.client import PolicyCheck as PolicyCheck
     from psishare.client import PreparedRequest as PreparedRequest
     from psishare.client import Server as Server
     from psishare.client import Session as Session
@@ -32,8 +35,10 @@ if TYPE_CHECKING:
     from psishare.client import announce_certificate as announce_certificate
     from psishare.client import certificate_warnings as certificate_warnings
     from psishare.client import check_list as check_list
+    from psishare.client import check_policy as check_policy
     from psishare.client import describe_kind as describe_kind
     from psishare.client import draft_mandate as draft_mandate
+    from psishare.client import dry_run as dry_run
     from psishare.client import import_mandate as import_mandate
     from psishare.client import import_revocations as import_revocations
     from psishare.client import init_party as init_party
@@ -60,14 +65,17 @@ __all__ = [
     "AsyncSession",
     "Cancellation",
     "DraftedMandate",
+    "DryRun",
     "KeyColumn",
     "KindDescription",
     "Limits",
     "ListQuality",
     "ListSource",
     "Match",
+    "OfferTerms",
     "Party",
     "Passphrase",
+    "PolicyCheck",
     "PreparedRequest",
     "Server",
     "Session",
@@ -77,8 +85,10 @@ __all__ = [
     "announce_certificate",
     "certificate_warnings",
     "check_list",
+    "check_policy",
     "describe_kind",
     "draft_mandate",
+    "dry_run",
     "import_mandate",
     "import_revocations",
     "init_party",

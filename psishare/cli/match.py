@@ -7,7 +7,9 @@ import typer
 
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields, tell_warnings
+from psishare.cli.file import read
 from psishare.cli.group import example, new_command
+from psishare.cli.match_dry_run import show_dry_run
 from psishare.cli.option import (
     AsText,
     Delimiter,
@@ -22,6 +24,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.parties import home as parties
 from psishare.psi.suite import Output, Protocol
 
 STANDARD_OUTPUT = "-"
@@ -41,7 +44,10 @@ def match(
     *,
     home: HomeOfSettings,
     platform: Annotated[str, typer.Option(metavar="ID", help="The pinned platform to ask.")],
-    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where it listens.")],
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where it listens; a dry run needs none."),
+    ] = None,
     dataset: Annotated[str, typer.Option(metavar="NAME", help="The platform's dataset.")],
     mandate: Annotated[Path, typer.Option(metavar="FILE", help="The signed mandate.")],
     data: Annotated[
@@ -58,6 +64,13 @@ def match(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell who would learn what, and what the mandate allows; ask nobody.",
+        ),
+    ] = False,
     protocol: Annotated[Protocol, typer.Option(help="How to compare the lists.")] = Protocol.OPRF,
     output: Annotated[
         Output,
@@ -84,7 +97,8 @@ def match(
 
     Neither side learns anything else of the other's list. The result exists only once both parties have signed the receipt and it is in your log.
     """
-    _require_out(out, output, as_json=as_json)
+    if not dry_run:
+        _require_out(out, output, as_json=as_json)
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
     table = psishare.open_table(
         data,
@@ -94,6 +108,23 @@ def match(
         header=not no_header,
         as_text=[column.column] if as_text else (),
     )
+    if dry_run:
+        with shown(quiet=as_json) as report:
+            foreseen = psishare.dry_run(
+                parties.Home.open(home),
+                table,
+                key=column,
+                platform=platform,
+                dataset=dataset,
+                mandate=read(mandate, "the mandate"),
+                protocol=protocol,
+                output=output,
+                progress=report,
+            )
+        show_dry_run(foreseen, platform, as_json=as_json)
+        return
+    if address is None:
+        raise typer.BadParameter("say with --address where the platform listens")
     with (
         shown(quiet=as_json) as report,
         psishare.Party.open(home) as party,

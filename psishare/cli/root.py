@@ -14,6 +14,7 @@ COMMANDS = (
     "party",
     "peer",
     "mandate",
+    "policy",
     "identifiers",
     "dataset",
     "serve",

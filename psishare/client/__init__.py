@@ -28,6 +28,8 @@ from psishare.client.mandate import (
 from psishare.client.match import Match, Summary
 from psishare.client.opened_home import log_size
 from psishare.client.party import Party
+from psishare.client.policy_check import OfferTerms, PolicyCheck, check_policy
+from psishare.client.rehearsal import DryRun, dry_run
 from psishare.client.renewal import (
     announce_certificate,
     certificate_warnings,
@@ -57,14 +59,17 @@ __all__ = [
     "AsyncSession",
     "Cancellation",
     "DraftedMandate",
+    "DryRun",
     "KeyColumn",
     "KindDescription",
     "Limits",
     "ListQuality",
     "ListSource",
     "Match",
+    "OfferTerms",
     "Party",
     "Passphrase",
+    "PolicyCheck",
     "PreparedRequest",
     "Revoked",
     "Server",
@@ -75,8 +80,10 @@ __all__ = [
     "announce_certificate",
     "certificate_warnings",
     "check_list",
+    "check_policy",
     "describe_kind",
     "draft_mandate",
+    "dry_run",
     "import_mandate",
     "import_revocations",
     "init_party",

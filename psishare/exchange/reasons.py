@@ -63,6 +63,14 @@ def reason_of(error: PsishareError) -> Reason | None:
     return _BY_CODE_AND_CLASS.get((error.reason, type(error)))
 
 
+def sentence_of(code: str) -> str:
+    """Return what the reason of a refusal means, for a person."""
+    return next(
+        (r.sentence for r in REASONS if r.code == code and issubclass(r.error, AuthorisationError)),
+        "",
+    )
+
+
 def is_refusal(error: PsishareError) -> bool:
     """Tell whether a platform that answers an offer with this error has refused it."""
     reason = reason_of(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psishare.mandates.check import Request
     from psishare.mandates.mandate import Mandate
+    from psishare.mandates.rule import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Asked:
         request: who asks whom about what.
         dataset_rows: distinct identifiers in the platform's dataset; None where it is not known.
         approved: whether a second operator has approved exactly this offer.
+        known: what has become known of the mandate since it was signed, as rules; they come after its own.
     """
 
     mandate: Mandate
@@ -27,6 +29,7 @@ class Asked:
     request: Request
     dataset_rows: int | None
     approved: bool = False
+    known: tuple[Rule, ...] = ()
 
     @property
     def is_emergency(self) -> bool:

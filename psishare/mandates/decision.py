@@ -86,6 +86,7 @@ def decide(policy: Policy, asked: Asked, spent: Spent, now: datetime) -> Decisio
     return Decision(
         refusing=(
             *mandate_rules(mandate, request, now=now, clock_tolerance_s=policy.clock_tolerance_s),
+            *asked.known,
             *policy_rules(policy, asked, now),
             *budget_rules(policy, mandate, spent, request.rows),
         ),
