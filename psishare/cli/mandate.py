@@ -12,7 +12,9 @@ from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.mandate_shown import mandate_document, say_mandate
 from psishare.cli.option import Home, Json
+from psishare.errors import VerificationError
 from psishare.mandates.envelope import read_envelope
+from psishare.mandates.mandate import Mandate
 from psishare.parties import home as parties
 
 app = new_group(
@@ -42,18 +44,30 @@ def show(file: File, *, as_json: Json = False) -> None:
 
 
 @app.command(epilog=example("psishare mandate verify case.mandate --home tele"))
-def verify(file: File, *, home: Home, as_json: Json = False) -> None:
+def verify(
+    file: File,
+    *,
+    home: Home,
+    attachment: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The paper that it stands for, to be compared."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Verify a mandate: signed by parties that are trusted here, and in force now.
 
     A platform's own policy counts too, and the revocations and successors that this home knows of.
     """
     verified = psishare.verify_mandate(read(file, "the mandate"), parties.Home.open(home))
     mandate = verified.mandate
+    if attachment is not None:
+        _require_attachment(mandate, attachment)
     if as_json:
         print_json(
             {
                 "verified": True,
                 "validated": verified.validated,
+                "attachment": "same" if attachment else None,
                 "mandate": mandate.model_dump(mode="json"),
                 "payload_sha256": verified.payload_sha256.hex(),
                 "envelope_sha256": verified.envelope_sha256.hex(),
@@ -70,6 +84,15 @@ def verify(file: File, *, home: Home, as_json: Json = False) -> None:
         say(
             f"An emergency, valid now: {mandate.validator} has yet to sign it.",
             style="yellow",
+        )
+
+
+def _require_attachment(mandate: Mandate, attachment: Path) -> None:
+    if mandate_draft.file_digest(attachment) != mandate.attachment_sha256:
+        raise VerificationError(
+            f"{attachment} is not the paper that the mandate stands for",
+            mend="Ask the issuer for the paper; neither of the two may be changed.",
+            reason="attachment_differs",
         )
 
 

@@ -234,7 +234,7 @@ def draft(
         legal_basis=legal_basis,
         purpose=purpose,
         necessity=necessity,
-        attachment_sha256=_digest(attachment),
+        attachment_sha256=None if attachment is None else file_digest(attachment),
         not_before=not_before or now,
         not_after=not_after,
         retention_until=retention_until,
@@ -288,9 +288,12 @@ def _case_reference(case: str | None, case_file: str | None) -> str:
         ) from None
 
 
-def _digest(attachment: Path | None) -> str | None:
-    if attachment is None:
-        return None
+def file_digest(attachment: Path) -> str:
+    """Return the SHA-256 of a paper's file, hexadecimal.
+
+    Raises:
+        InputError: ``file_unreadable``.
+    """
     try:
         with attachment.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

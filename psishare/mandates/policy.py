@@ -207,6 +207,8 @@ class Policy(_Table):
         kinds, outputs, protocols, datasets: what may be asked, how, of what.
         validator_roles: in what capacities a validator may sign at all.
         validators: which validators are good enough for what.
+        approved_lists: ``sealed`` where only sealed requests are taken, ``committed`` where a
+            mandate has to approve one list in either way.
         min_rows: the fewest rows of an exchange.
         max_rows_per_exchange: the most.
         max_share_of_dataset: the most rows of an exchange, as a share of the dataset's.
@@ -230,6 +232,7 @@ class Policy(_Table):
     datasets: Datasets | None = None
     validator_roles: Roles | None = None
     validators: Annotated[tuple[Validators, ...], Field(strict=False)] = ()
+    approved_lists: Literal["committed", "sealed"] | None = None
     min_rows: Annotated[int, Field(ge=0)] = 0
     max_rows_per_exchange: Cap | None = None
     max_share_of_dataset: Share | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from psishare.mandates.asked import Asked
     from psishare.mandates.check import Request
+    from psishare.mandates.mandate import Mandate
     from psishare.mandates.policy import Policy, Validators
 
 
@@ -30,6 +31,7 @@ def policy_rules(policy: Policy, asked: Asked, now: datetime) -> Iterator[Rule]:
     yield from _subject(policy, asked.request)
     yield from _validators(policy, asked)
     yield from _emergency(policy, asked)
+    yield from _lists(policy, asked.mandate)
     yield from _sizes(policy, asked)
     yield from _hours(policy, asked, now)
 
@@ -103,6 +105,16 @@ def _emergency(policy: Policy, asked: Asked) -> Iterator[Rule]:
     if (most := allowed.max_rows) is not None:
         message = f"{rows:,} rows are asked for; the policy allows {most:,} in an emergency"
         yield Rule(rows <= most, "policy_emergency_rows", message)
+
+
+def _lists(policy: Policy, mandate: Mandate) -> Iterator[Rule]:
+    if policy.approved_lists is None:
+        return
+    sealed = mandate.sealed_request is not None
+    committed = sealed or mandate.input_commitment is not None
+    passes = sealed if policy.approved_lists == "sealed" else committed
+    message = f"the policy takes only mandates that approve one list ({policy.approved_lists})"
+    yield Rule(passes, "policy_list_not_approved", message)
 
 
 def _sizes(policy: Policy, asked: Asked) -> Iterator[Rule]:

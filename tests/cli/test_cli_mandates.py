@@ -181,6 +181,22 @@ def test_the_list_is_written_nowhere_else_by_the_validator(office: Office, tmp_p
     assert ran.code == 2
 
 
+# The paper that a mandate stands for.
+
+
+def test_the_paper_is_compared_with_what_was_signed(office: Office, tmp_path: Path) -> None:
+    order, other, path = tmp_path / "order.pdf", tmp_path / "other.pdf", tmp_path / "m"
+    order.write_bytes(b"order")
+    other.write_bytes(b"another order")
+    drafted_for(office, path, "--attachment", order)
+    for party in (ISSUER, VALIDATOR):
+        sign(office, path, party)
+    checking = ("mandate", "verify", path, "--home", office.home(PLATFORM), "--json")
+    assert psi(*checking, "--attachment", order).document["attachment"] == "same"
+    ran = psi(*checking, "--attachment", other)
+    assert (ran.code, ran.reason) == (8, "attachment_differs")
+
+
 # Withdrawals.
 
 

@@ -21,8 +21,9 @@ from mandate_examples import (
     make_request,
 )
 
-from psishare.errors import AuthorisationError, ProtocolError
+from psishare.errors import AuthorisationError, ProtocolError, PsishareError
 from psishare.exchange.reasons import REASONS
+from psishare.exchange.request_file import read_request
 from psishare.mandates.asked import Asked
 from psishare.mandates.budget import Budget
 from psishare.mandates.check import check_mandate
@@ -37,6 +38,12 @@ from psishare.mandates.policy import (
     PerDay,
     Policy,
     Validators,
+)
+from psishare.mandates.revocation import (
+    read_revocations,
+    revoke,
+    sign_revocations,
+    verify_revocations,
 )
 from psishare.mandates.spent import Spent, Usage
 
@@ -79,8 +86,8 @@ def test_every_single_bit_of_an_envelope_counts() -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_parsers_raise_anything_but_ours(data: bytes) -> None:
-    for parse in (read_envelope, parse_mandate):
-        with pytest.raises(AuthorisationError):
+    for parse in (read_envelope, parse_mandate, read_revocations, read_request):
+        with pytest.raises(PsishareError):
             parse(data)
 
 
@@ -272,3 +279,29 @@ def test_budget_is_never_exceeded_and_charged_rows_never_shrink(
             assert usage.exchanges <= 3
             for known, total in charged.items():
                 assert budget.last_frame(bytes([known]) * 32).rows == total
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3, 4]), max_size=6), st.integers(0, 40))
+@settings(max_examples=60)
+def test_lists_that_follow_each_other_lose_nothing_that_still_matters(
+    withdrawn: list[int], days_between: int
+) -> None:
+    mandates = [make_mandate(not_after=NOW + timedelta(days=10 * n + 1)) for n in range(5)]
+    time, held = NOW, None
+    for chosen in withdrawn:
+        time += timedelta(days=days_between)
+        data = sign_revocations(revoke(held, ISSUER, [mandates[chosen]], now=time), SIGNERS.issuer)
+        new = verify_revocations(data, SIGNERS.issuer.public_key)
+        assert new.revokes(mandates[chosen].id)
+        assert held is None or (new.keeps(held) and new.sequence == held.sequence + 1)
+        held = new
+
+
+@given(st.binary(min_size=1, max_size=60), st.integers(0, 2_000))
+def test_a_changed_revocation_list_is_refused(change: bytes, position: int) -> None:
+    data = sign_revocations(revoke(None, ISSUER, [make_mandate()], now=NOW), SIGNERS.issuer)
+    at = position % len(data)
+    altered = data[:at] + change + data[at + len(change) :]
+    if altered != data:
+        with pytest.raises(PsishareError):
+            verify_revocations(altered, SIGNERS.issuer.public_key)

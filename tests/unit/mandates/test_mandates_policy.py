@@ -15,6 +15,7 @@ from psishare.exchange.reasons import REASONS
 from psishare.mandates.asked import Asked
 from psishare.mandates.decision import Decision, Verdict, decide
 from psishare.mandates.policy import Policy
+from psishare.mandates.sealed_request import CanonicalForm, SealedRequest
 from psishare.mandates.spent import Spent, Usage
 
 # A Saturday noon in UTC, two in the afternoon in Berlin.
@@ -45,11 +46,12 @@ def decided(
     approved: bool = False,
     spent: Spent | None = None,
     validator_role: str = "judge",
+    mandate: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Decision:
     kind = Urgent if urgent else Asked
     asked = kind(
-        mandate=make_mandate(validator_role=validator_role),
+        mandate=make_mandate(validator_role=validator_role, **(mandate or {})),
         request=make_request(**changes),
         dataset_rows=dataset_rows,
         approved=approved,
@@ -83,6 +85,17 @@ def test_what_is_allowed_has_no_refusal() -> None:
         decided(Policy()).refusal()
 
 
+SEALED: dict[str, Any] = {
+    "kinds": ["phone"],
+    "protocols": ["oprf"],
+    "sealed_request": SealedRequest(
+        namespace="",
+        ruleset=CanonicalForm(version=1, digest="cd" * 32),
+        rows=1_000,
+        frame_rows=1_000,
+        frames=("ab" * 32,),
+    ),
+}
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "another issuer": ('issuers = ["other.example"]', {}, "refuse policy_issuer"),
     "the issuer": (f'issuers = ["{ISSUER}", "other.example"]', {}, "allow"),
@@ -93,6 +106,31 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "another protocol": ('protocols = ["ecdh"]', {}, "refuse policy_protocol"),
     "another dataset": ('datasets = ["suppliers"]', {}, "refuse policy_dataset"),
     "no dataset": ('datasets = ["customers"]', {"dataset": None}, "refuse mandate_other_dataset"),
+    "a list that nobody approved": (
+        'approved_lists = "committed"',
+        {},
+        "refuse policy_list_not_approved",
+    ),
+    "a list that is only committed to": (
+        'approved_lists = "sealed"',
+        {"mandate": {"input_commitment": "ab" * 32}},
+        "refuse policy_list_not_approved",
+    ),
+    "a list that is committed to": (
+        'approved_lists = "committed"',
+        {"mandate": {"input_commitment": "ab" * 32}},
+        "allow",
+    ),
+    "a list that is sealed": (
+        'approved_lists = "sealed"',
+        {"mandate": SEALED, "rows": 1_000, "ruleset_sha256": "cd" * 32, "frame_rows": 1_000},
+        "allow",
+    ),
+    "a sealed list asked in other frames": (
+        'approved_lists = "sealed"',
+        {"mandate": SEALED, "rows": 1_000, "ruleset_sha256": "cd" * 32, "frame_rows": 999},
+        "refuse sealed_request_differs",
+    ),
     "too few": ("min_rows = 10", {"rows": 9}, "refuse policy_min_rows"),
     "just enough": ("min_rows = 10", {"rows": 10}, "allow"),
     "too many": ("max_rows_per_exchange = 10", {"rows": 11}, "refuse policy_max_rows"),
@@ -280,6 +318,7 @@ outputs = ["matches"]
 protocols = ["oprf"]
 datasets = ["customers"]
 validator_roles = ["judge"]
+approved_lists = "committed"
 min_rows = 100
 max_rows_per_exchange = 100
 max_share_of_dataset = 0.001
@@ -324,7 +363,8 @@ ticket_hours = 24
 
 def test_policy_with_every_key_is_read(tmp_path: Path) -> None:
     policy = load(tmp_path, WHOLE)
-    assert outcome(decided(policy)) == "allow"
+    committed = {"input_commitment": "ab" * 32}
+    assert outcome(decided(policy, mandate=committed)) == "allow"
     assert policy.clock_tolerance_s == 60
     assert policy.approval.ticket_hours == 24
     keys = tomllib.loads(WHOLE)
