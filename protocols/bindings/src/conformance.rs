@@ -1,6 +1,6 @@
 //! Deterministic entry points, for published vectors and for nothing else.
 
-use psishare_psi::{Blinds, Error, OUTPUT_BYTES, oprf, voprf};
+use psishare_psi::{Blinds, Encoding, Error, OUTPUT_BYTES, Proof, oprf, voprf};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -41,14 +41,7 @@ pub(crate) fn prove_with<'py>(
     evaluated: &Bound<'py, PyAny>,
     nonce: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let py = key.py();
-    let key = key.get();
-    let blinded = Elements::import(blinded, Owner::Peer)?;
-    let evaluated = Elements::import(evaluated, Owner::Ours)?;
-    let nonce = nonce_bytes(py, nonce)?;
-    let proof =
-        cores::run(py, || key.0.prove_with(blinded.encodings(), evaluated.encodings(), nonce))?;
-    Ok(PyBytes::new(py, &proof.to_bytes()))
+    proved(key, blinded, evaluated, nonce, voprf::Key::prove_with)
 }
 
 #[pyfunction]
@@ -58,13 +51,28 @@ pub(crate) fn prove_rfc9497<'py>(
     evaluated: &Bound<'py, PyAny>,
     nonce: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
+    proved(key, blinded, evaluated, nonce, voprf::Key::prove_rfc9497)
+}
+
+/// One of the two kinds of proofs.
+type Prove = fn(&voprf::Key, &[Encoding], &[Encoding], &[u8; 32]) -> Result<Proof, Error>;
+
+fn proved<'py>(
+    key: &Bound<'py, OprfKey>,
+    blinded: &Bound<'py, PyAny>,
+    evaluated: &Bound<'py, PyAny>,
+    nonce: &[u8],
+    prove: Prove,
+) -> PyResult<Bound<'py, PyBytes>> {
     let py = key.py();
     let key = key.get();
     let blinded = Elements::import(blinded, Owner::Peer)?;
     let evaluated = Elements::import(evaluated, Owner::Ours)?;
-    let nonce = nonce_bytes(py, nonce)?;
+    let nonce = nonce.try_into().map_err(|_| {
+        fault::input_error(py, "A nonce has 32 bytes.", "Give one canonical scalar.")
+    })?;
     let proof =
-        cores::run(py, || key.0.prove_rfc9497(blinded.encodings(), evaluated.encodings(), nonce))?;
+        cores::run(py, || prove(&key.0, blinded.encodings(), evaluated.encodings(), nonce))?;
     Ok(PyBytes::new(py, &proof.to_bytes()))
 }
 
@@ -112,13 +120,6 @@ pub(crate) fn base_mode<'py>(
         column::elements(py, evaluated)?,
         column::fixed(py, outputs, OUTPUT_BYTES)?,
     ))
-}
-
-/// Read the bytes of a proof's nonce.
-fn nonce_bytes<'a>(py: Python<'_>, nonce: &'a [u8]) -> PyResult<&'a [u8; 32]> {
-    nonce
-        .try_into()
-        .map_err(|_| fault::input_error(py, "A nonce has 32 bytes.", "Give one canonical scalar."))
 }
 
 /// Read scalars of 32 bytes each, laid one after the other.
