@@ -89,8 +89,10 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.identifiers
 
-campaign: setup  ## kill 500 processes while they append to a log; none may be the worse for it
+campaign: setup  ## kill 500 appending processes; flip every byte of a log; tamper a thousand times
 	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
+	PSISHARE_EVERY_BYTE=1 $(BIN)/python -m pytest -q tests/unit/audit/test_audit_fsck.py
+	PSISHARE_TAMPERINGS=1000 $(BIN)/python -m pytest -q tests/adversary/test_evidence_tampering.py
 
 fuzz: setup  ## fuzz every parser of hostile bytes with atheris, FUZZ_S seconds each
 	$(BIN)/python tests/install_dependencies.py fuzz

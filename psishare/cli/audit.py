@@ -98,6 +98,7 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "entries": log.entries_by_type,
         "first_time": log.first_time,
         "last_time": log.last_time,
+        "times_back": verdict.n_back,
         "cosigned": log.cosigners,
         "unfinished": list(log.unfinished),
         "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
@@ -144,6 +145,7 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
             "checkpoints": number(log.n_checkpoints),
             "cosigned by": ", ".join(cosigned) or "nobody that you trust",
             "unfinished": ", ".join(log.unfinished) or None,
+            "times that go back": number(verdict.n_back) if verdict.n_back else None,
             "silence": None if verdict.silence is None else told_silence(verdict.silence),
             "trusted": ", ".join(sorted(cards)),
         }

@@ -26,6 +26,7 @@ from psishare.audit.merkle import leaf_hash
 from psishare.errors import InputError
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import Ending, Story
+from psishare.evidence.told import SAME_MOMENT
 from psishare.exchange.document import read_time
 from psishare.mandates.check import CLOCK_TOLERANCE_S
 
@@ -90,6 +91,7 @@ class _Account:
     rows: int = 0
     frames: int = 0
     transcript: str | None = None
+    refused: tuple[str | int | None, ...] = ()
 
 
 @dataclass
@@ -206,6 +208,8 @@ def _note(side: _Side, index: int, entry: Entry) -> None:
             account.mandate_id = entry.mandate_id
         case ExchangeRefused():
             account.ending, account.reason = Ending.REFUSED, entry.reason
+            account.refused = (entry.mandate_sha256, entry.protocol, entry.dataset, entry.kind)
+            account.refused += (entry.output, entry.rows)
 
 
 class _Pair:
@@ -270,18 +274,16 @@ class _Pair:
                 )
             case Ending.ABORTED, Ending.ABORTED:
                 yield from self._requests(exchange_id, asked, answered)
-            case Ending.ABORTED, Ending.REFUSED | Ending.HELD:
+            case Ending.ABORTED, Ending.REFUSED | Ending.HELD if asked.opened is None:
                 # The offer was refused or held, and that was lost on its way.
-                if asked.opened is not None:
-                    yield self._otherwise(exchange_id, asked, answered)
-            case Ending.HELD, Ending.REFUSED | Ending.OPEN | Ending.ABORTED:
-                # What became of it after it had been held was lost on its way.
-                if answered.frames:
-                    yield self._otherwise(exchange_id, asked, answered)
-            case one, other if one is not other or asked.reason != answered.reason:
-                yield self._otherwise(exchange_id, asked, answered)
-            case _:
                 pass
+            case Ending.HELD, Ending.REFUSED | Ending.OPEN | Ending.ABORTED if not answered.frames:
+                # What became of it after it had been held was lost on its way.
+                pass
+            case Ending.REFUSED, Ending.REFUSED:
+                yield from self._refusals(exchange_id, asked, answered)
+            case one, other if one is not other:
+                yield self._otherwise(exchange_id, asked, answered)
 
     def _requests(self, exchange_id: str, asked: _Account, answered: _Account) -> Iterator[Finding]:
         """Compare how far two aborted accounts have the requests come."""
@@ -291,6 +293,17 @@ class _Pair:
                 f"the authority signed {asked.frames} frames, the platform took {answered.frames}"
             )
             yield self._finding("requests_differ", None, exchange_id, asked, detail)
+
+    def _refusals(self, exchange_id: str, asked: _Account, answered: _Account) -> Iterator[Finding]:
+        """Compare two accounts of a refusal."""
+        if asked.reason != answered.reason:
+            yield self._otherwise(exchange_id, asked, answered)
+        elif _contradict(asked.refused, answered.refused):
+            detail = "the two logs tell of another offer that was refused"
+            yield self._finding("told_differently", None, exchange_id, asked, detail)
+        elif abs(read_time(asked.began) - read_time(answered.began)) > SAME_MOMENT:
+            detail = f"the authority has it at {asked.began}, the platform at {answered.began}"
+            yield self._finding("told_differently", None, exchange_id, asked, detail)
 
     def _otherwise(self, exchange_id: str, asked: _Account, answered: _Account) -> Finding:
         detail = f"the authority has it {_ended(asked)}, the platform {_ended(answered)}"
@@ -361,6 +374,11 @@ class _Pair:
     ) -> Finding:
         party = side.party if side else None
         return Finding(name, party, exchange_id, told.mandate_id, detail)
+
+
+def _contradict(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Tell whether two tellings of one refused offer differ in a field that both could read."""
+    return any(a is not None and b is not None and a != b for a, b in zip(one, other, strict=False))
 
 
 def _forks(one: _Side, other: _Side) -> Iterable[Finding]:

@@ -19,11 +19,12 @@ from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
 from psishare.audit.signed_checkpoint import verify_checkpoint
 from psishare.audit.tree import StoredTree
 from psishare.audit.verify_log import verify_log_folder
-from psishare.errors import AuditError, VerificationError
+from psishare.errors import AuditError, ConfigError, VerificationError
 from psishare.evidence.bundle import BundleReader, Header, malformed
 from psishare.evidence.mandate_book import MandateBook
 from psishare.evidence.trust import trusted_card
 from psishare.mandates.check import CLOCK_TOLERANCE_S
+from psishare.parties.card import parse_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -200,9 +201,7 @@ class _Opening:
     def evidence(self, book: MandateBook, quorum: Quorum | None) -> Evidence:
         """Verify everything before the entries."""
         reader = self._reader
-        for _card in reader.cards():
-            # They are there for people: the verifier's own cards are what counts.
-            pass
+        self._cards()
         book.add_all(reader.mandates())
         if quorum is not None:
             quorum.require_log(self._owner)
@@ -219,6 +218,18 @@ class _Opening:
             unfinished=(),
             read=lambda: _Proven(reader, self._head, required).entries(),
         )
+
+    def _cards(self) -> None:
+        """Require the cards to be cards, in order. They are for people: the verifier's own ones count."""
+        before = ""
+        for card_file in self._reader.cards():
+            try:
+                party = parse_card(card_file).id
+            except ConfigError as error:
+                raise malformed(f"holds a card that is none: {error.message}") from None
+            if party <= before:
+                raise malformed("has its cards in another order")
+            before = party
 
     def _checkpoints(self, quorum: Quorum | None) -> None:
         before = -1

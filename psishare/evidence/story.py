@@ -29,6 +29,7 @@ from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.told import (
     contradiction,
     require_counts,
+    require_timely,
     require_told_alike,
     verify_closing,
     verify_last_request,
@@ -232,6 +233,7 @@ class Story:
         self._held.open(*key)
         offer, answer = verify_opening(entry, self.trust, self.owner.id)
         require_told_alike(entry, offer, answer)
+        require_timely(entry, answer)
         verdict = ExchangeVerdict(
             exchange_id=entry.exchange_id,
             peer=entry.peer,

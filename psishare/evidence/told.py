@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from psishare.errors import VerificationError
 from psishare.evidence.trust import trusted_card
+from psishare.exchange.document import read_time
 from psishare.exchange.offer import ANSWER, OFFER, Answer, Offer
 from psishare.exchange.receipt import Receipt, SignedReceipt
 from psishare.exchange.transcript import REQUEST, Transcript, frame_statement
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from psishare.audit.entry import ExchangeAborted, ExchangeClosed, ExchangeOpened
     from psishare.parties.card import Card
+
+SAME_MOMENT = timedelta(seconds=900)
+"""How far apart two logs may have what happened at once: by two clocks, and each waiting for its disk."""
 
 
 def verify_opening(
@@ -79,6 +84,15 @@ def require_told_alike(entry: ExchangeOpened, offer: Offer, answer: Answer) -> N
     )
     if told != signed or (answer.platform, answer.dataset) != (offer.platform, offer.dataset):
         raise contradiction("differs from the documents that it holds")
+
+
+def require_timely(entry: ExchangeOpened, answer: Answer) -> None:
+    """Require an opening to be entered when it was answered, which both parties' receipt repeats.
+
+    Otherwise an owner could move an exchange out of a period in which it is looked for.
+    """
+    if abs(read_time(entry.time) - read_time(answer.time)) > SAME_MOMENT:
+        raise contradiction("is of another time than the answer that it holds")
 
 
 def verify_closing(

@@ -47,6 +47,8 @@ class Verdict:
         header: which part of the log it is, where it is a bundle.
         n_exchanges: how many exchanges there are.
         n_uncovered: how many of them their mandate does not cover, or in a bundle: have none.
+        n_back: how many entries have an earlier time than one before them: their owner's clock was set
+            back, or lies; what is shown of a period is shown by times.
         silence: of a bundle of a period: whether nothing happened in it, as far as the log vouches.
     """
 
@@ -56,6 +58,7 @@ class Verdict:
     header: Header | None = None
     n_exchanges: int = 0
     n_uncovered: int = 0
+    n_back: int = 0
     silence: Silence | None = None
 
 
@@ -120,6 +123,7 @@ def verify_evidence(
         header=evidence.header,
         n_exchanges=tally.n_exchanges,
         n_uncovered=tally.n_broken + (tally.n_unseen if evidence.header else 0),
+        n_back=tally.n_back,
         silence=None if watch is None else watch.verdict(),
     )
 
@@ -139,14 +143,18 @@ class _Tally:
         self._types: Counter[str] = Counter()
         self._first_time: str | None = None
         self._last_time: str | None = None
+        self._latest = ""
         self.n_exchanges = 0
         self.n_broken = 0
+        self.n_back = 0
         self.n_unseen = 0
 
     def entry(self, kind: str, time: str) -> None:
         self._types[kind] += 1
         self._first_time = self._first_time or time
         self._last_time = time
+        self.n_back += time < self._latest
+        self._latest = max(time, self._latest)
 
     def exchange(self, verdict: ExchangeVerdict) -> None:
         self.n_exchanges += 1
