@@ -21,6 +21,7 @@ COMMANDS = (
     "match",
     "exchange",
     "audit",
+    "doctor",
     "demo",
 )
 

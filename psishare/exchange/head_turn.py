@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import random
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,7 @@ class HeadTurn:
     """
 
     def __init__(self, folder: Path, peer: str) -> None:
+        self._threads = _of_threads(folder, peer)
         self._path = folder / f"heads-{hashlib.sha256(peer.encode()).hexdigest()[:16]}.lock"
 
     @contextlib.contextmanager
@@ -48,8 +51,21 @@ class HeadTurn:
         Raises:
             AuditError: ``state_write_failed``: the lock file cannot be made.
         """
+        deadline_s = time.monotonic() + wait_s
+        # One thread of this process at a time waits for the others.
+        first = self._threads.acquire(timeout=wait_s)
         try:
-            # Each time another open file: the lock then holds among threads, too.
+            with self._open() as lock:
+                _wait(lock, deadline_s)
+                yield
+        finally:
+            if first:
+                self._threads.release()
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        """Open the lock file, each time anew: whoever closes it lets go of its own lock only."""
+        try:
             lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise AuditError(
@@ -58,14 +74,17 @@ class HeadTurn:
                 reason="state_write_failed",
             ) from error
         try:
-            _wait(lock, wait_s)
-            yield
+            yield lock
         finally:
             os.close(lock)
 
 
-def _wait(lock: int, wait_s: float) -> None:
-    deadline_s = time.monotonic() + wait_s
+@functools.cache
+def _of_threads(_folder: Path, _peer: str) -> threading.Lock:
+    return threading.Lock()
+
+
+def _wait(lock: int, deadline_s: float) -> None:
     while time.monotonic() < deadline_s:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
