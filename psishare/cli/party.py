@@ -115,14 +115,25 @@ def passphrase(
         say("that a backup holds are not.")
 
 
-@app.command(epilog=example("psishare party show --home tele"))
-def show(*, home: Home, as_json: Json = False) -> None:
+@app.command(epilog=example("psishare party show --home tele", "psishare party show --keys"))
+def show(
+    *,
+    home: Home,
+    keys: Annotated[
+        bool,
+        typer.Option("--keys", help="Open every key too, as after a backup was restored."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show who this party is, its fingerprint, its certificates and the size of its log."""
     opened = parties.Home.open(home)
+    checked = opened.check_keys() if keys else None
     if as_json:
-        print_json(_document(opened))
-    else:
-        _say(opened)
+        print_json(_document(opened) | ({} if checked is None else {"keys_opened": checked}))
+        return
+    _say(opened)
+    if checked is not None:
+        say(f"All {checked} key files open, and are the card's.")
 
 
 @app.command(

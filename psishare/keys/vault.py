@@ -104,6 +104,16 @@ class Vault:
         """
         return self._secret(path, self._parse(path, algorithm))
 
+    def check(self, path: Path) -> None:
+        """Prove that a key file is whole and opens, whatever it is for.
+
+        Raises:
+            ConfigError: as ``read``.
+        """
+        document = self._parse(path, None)
+        if not isinstance(document, KeyElsewhere):
+            self._secret(path, document)
+
     def write(self, path: Path, *, algorithm: str, secret: bytes) -> None:
         """Write a secret to a new key file, mode 0600, durably; its folder is made with mode 0700.
 
@@ -204,7 +214,7 @@ class Vault:
             )
         return unwrap(self._folder / LOCK_FILE, passphrase)
 
-    def _parse(self, path: Path, algorithm: str) -> KeyFile:
+    def _parse(self, path: Path, algorithm: str | None) -> KeyFile:
         data = read_private(path, max_bytes=MAX_BYTES)
         return parse_key_file(path, data, algorithm=algorithm)
 

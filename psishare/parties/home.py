@@ -239,6 +239,24 @@ class Home:
         """
         return self._keys.tls_identity
 
+    def check_keys(self) -> int:
+        """Prove that every key file opens, and that the party's own keys are those of its card.
+
+        Returns:
+            How many key files there are.
+
+        Raises:
+            ConfigError: one does not, as ``log_signer`` says.
+        """
+        self.log_signer()
+        self.pq_signer()
+        self.sealing_key()
+        self.tls_identity()
+        files = self.key_files()
+        for file in files:
+            self.vault.check(file)
+        return len(files)
+
     def key_path(self, use: str, public: bytes) -> Path:
         """Return the file of the key of a use with this public part."""
         return self._keys.path(use, public)

@@ -125,6 +125,23 @@ def test_a_home_in_the_clear_gets_its_first_passphrase_and_then_another(
     assert opened.log_signer().public_key == opened.card.log_key
 
 
+def test_a_restored_home_is_proven_to_open_with_its_passphrase_or_names_what_does_not(
+    tmp_path: Path, file: Path
+) -> None:
+    home = tmp_path / "home"
+    init(home, "--passphrase-file", file)
+    show = ("party", "show", "--home", home, "--keys", "--json")
+    assert psi(*show).reason == "passphrase_missing"
+    assert psi(*show, "--passphrase-file", file).document["keys_opened"] == 4
+    text = psi("party", "show", "--home", home, "--keys", "--passphrase-file", file).out
+    assert "All 4 key files open" in text
+    psi("party", "renew", "--home", home, "--sealing-key", "--passphrase-file", file)
+    older = home / "keys" / "sealing.json"
+    older.write_bytes(older.read_bytes().replace(b'"created":"2', b'"created":"3'))
+    ran = psi(*show, "--passphrase-file", file)
+    assert (ran.code, ran.reason) == (3, "key_file_malformed")
+
+
 def on_a_terminal(arguments: list[str], *typed: str) -> tuple[int, str]:
     """Run a command on a terminal of its own, typing a line at each question."""
     ours, theirs = pty.openpty()

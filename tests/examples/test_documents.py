@@ -71,6 +71,24 @@ def test_options_that_operators_are_told_of_exist() -> None:
         assert named - FOREIGN_OPTIONS <= options, name
 
 
+def test_every_mechanism_of_the_threat_model_names_a_test_that_shows_it() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    headers = {"what stops it", "needs", "---"}
+    claims = [row for row in rows if len(row) == 4 and row[1] not in headers]
+    assert len(claims) > 50
+    unshown = [
+        row[0]
+        for row in claims
+        if not row[1].startswith("nothing") and not TEST.search(row[2] + row[3])
+    ]
+    assert unshown == []
+
+
 @cache
 def _tests(file: Path) -> frozenset[str]:
     return frozenset(re.findall(r"(?m)^def (test_\w+)", file.read_text("utf-8")))
