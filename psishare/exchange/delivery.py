@@ -95,7 +95,7 @@ class Delivery:
             return
         self._journal.delivered(signed, peer.id, mandate.mandate.id, mandate.envelope_sha256)
         self._rooms.register.delivered(
-            peer.id, mandate.envelope_sha256, signed.manifest.dataset, signed.sha256
+            peer.id, mandate.payload_sha256, signed.manifest.dataset, signed.sha256
         )
 
     def _authorise(
@@ -135,7 +135,14 @@ class Delivery:
         return offering, mandate
 
     def _had(self, mandate: VerifiedMandate, dataset: str, peer: Peer) -> set[bytes]:
-        return self._rooms.register.deliveries(peer.id, mandate.envelope_sha256, dataset)
+        """Return what was delivered under a mandate, whoever had signed it by then.
+
+        An emergency that is validated has another envelope, and is the same mandate. Deliveries were
+        entered under the envelope's digest before there were emergencies.
+        """
+        found = self._rooms.register.deliveries
+        by_payload = found(peer.id, mandate.payload_sha256, dataset)
+        return by_payload | found(peer.id, mandate.envelope_sha256, dataset)
 
 
 def _read_piece(dataset: Dataset, shard: int, offset: int) -> bytes:

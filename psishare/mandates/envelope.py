@@ -61,7 +61,7 @@ class VerifiedMandate:
     mandate: Mandate
     payload_sha256: bytes
     envelope_sha256: bytes
-    validated: bool = True
+    validated: bool
 
 
 @dataclass(frozen=True, slots=True)

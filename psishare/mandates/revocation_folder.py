@@ -71,13 +71,24 @@ class RevocationFolder:
                 reason="revocations_future",
             )
         with self._changing():
-            held = self.get(revocations.party, trusted)
+            held = self._held(revocations.party, trusted)
             if held is not None:
                 if held == revocations:
                     return False
                 _require_newer(held, revocations)
             self._write(revocations.party, data)
         return True
+
+    def _held(self, party: str, trusted: TrustedKeys) -> RevocationList | None:
+        """Return the list that a newer one is to follow; one that no longer verifies is none.
+
+        It may be damaged, or of a key that the party had before; until it is replaced every mandate of
+        that party is refused.
+        """
+        try:
+            return self.get(party, trusted)
+        except VerificationError:
+            return None
 
     def own(self, party: str) -> RevocationList | None:
         """Return the newest list that a party has made itself, from its own home."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from group_operations import counted
 from hostile_exchange import OURS, THEIRS, Line, endings, failed, told, verified
 from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
@@ -20,7 +21,6 @@ from psishare.mandates.draft import Grounds
 from psishare.mandates.envelope import new_envelope, read_envelope, sign_envelope
 from psishare.mandates.policy import Emergency, Policy
 from psishare.psi import suite
-from psishare.psi.oprf import OprfPlatform
 from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
@@ -32,16 +32,8 @@ EMERGENCY = Grounds("danger to life", now() + 48 * HOUR)
 
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the elements that the platform evaluates."""
-    counted: list[int] = []
-    evaluate = OprfPlatform.evaluate
-
-    def counting(platform: OprfPlatform, elements: Any) -> Any:
-        counted.append(len(elements))
-        return evaluate(platform, elements)
-
-    monkeypatch.setattr(OprfPlatform, "evaluate", counting)
-    return counted
+    """Count what the platform computes in the group."""
+    return counted(monkeypatch)
 
 
 def issued_alone(stage: Stage, **changes: Any) -> bytes:
@@ -213,6 +205,19 @@ def test_an_emergency_is_used_on_one_signature_and_later_on_two(stage: Stage) ->
     usage = stage.rooms().budget.usage(read_envelope(both).mandate.id)
     assert (usage.exchanges, usage.rows) == (2, 2 * len(OURS))
     assert endings(stage) == (["closed"] * 2, ["closed"] * 2)
+
+
+def test_validating_an_emergency_brings_no_newer_dataset(stage: Stage) -> None:
+    """It is the same mandate: what was delivered under it was delivered, though its envelope differs."""
+    alone = issued_alone(stage)
+    taking = Policy(emergency=Emergency(allowed=True))
+    stage.exchange(
+        stage.responder(stage.encode(THEIRS), policy=taking), stage.ask(OURS, mandate=alone)
+    )
+    both = sign_envelope(alone, stage.homes[VALIDATOR].log_signer(), party=VALIDATOR)
+    newer = stage.responder(stage.encode(THEIRS[1:]))
+    error = failed(stage.asker(stage.channel(newer)), stage.ask(OURS, mandate=both))
+    assert error.reason == "mandate_not_standing"
 
 
 def test_a_successor_counts_from_its_first_use(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hostile_exchange
 import pyarrow as pa
 import pytest
+from group_operations import counted
 from hostile_exchange import (
     COMMON,
     Dying,
@@ -44,7 +45,6 @@ from psishare.exchange.prepared_request import (
 from psishare.exchange.request_file import open_request, read_request
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
-from psishare.psi.oprf import OprfPlatform
 from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
@@ -61,16 +61,8 @@ FRAME_ROWS = 7
 
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the elements that the platform evaluates."""
-    counted: list[int] = []
-    evaluate = OprfPlatform.evaluate
-
-    def counting(platform: OprfPlatform, elements: Any) -> Any:
-        counted.append(len(elements))
-        return evaluate(platform, elements)
-
-    monkeypatch.setattr(OprfPlatform, "evaluate", counting)
-    return counted
+    """Count what the platform computes in the group."""
+    return counted(monkeypatch)
 
 
 def prepared(stage: Stage, values: list[bytes], *, sealed: bool = True) -> bytes:

@@ -244,6 +244,17 @@ def test_a_list_that_was_put_there_by_hand_counts_for_nothing(
     assert refused(folder, signers, make_mandate(), max_age=None) == "mandate_revocations_stale"
 
 
+def test_a_damaged_list_is_replaced_by_the_next_good_one(
+    folder: RevocationFolder, signers: Signers, tmp_path: Path
+) -> None:
+    take(folder, signers, a_list())
+    (held,) = tmp_path.glob("*.revocations")
+    held.write_bytes(b"damaged")
+    assert refused(folder, signers, make_mandate(), max_age=None) == "mandate_revocations_stale"
+    assert take(folder, signers, a_list())
+    folder.require_not_revoked(make_mandate(), signers.trusted, now=NOW, max_age=DAY)
+
+
 def test_a_list_in_the_place_of_another_party_s_counts_for_nothing(
     folder: RevocationFolder, signers: Signers, tmp_path: Path
 ) -> None:
