@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stage import AUTHORITY, PLATFORM, Stage
+from stage import AUTHORITY, PLATFORM, Stage, column
 
 from psishare.audit.entry import Entry, parse_entry
 from psishare.errors import PsishareError, TransportError
 from psishare.evidence.verify import Verdict, verify_log
 from psishare.exchange.reasons import ENDINGS, REASONS
+from psishare.exchange.register import State
 from psishare.transport.memory import MemoryChannel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.message import Message
 
     from psishare.exchange.authority import Ask, Authority, Outcome
@@ -149,6 +152,22 @@ def run(authority: Authority, ask: Ask) -> Outcome | PsishareError:
         return authority.exchange(ask)
     except PsishareError as error:
         return error
+
+
+def resumed(
+    stage: Stage, platform: Responder, values: Iterable[bytes] = OURS
+) -> list[Outcome | PsishareError]:
+    """Let the authority go on with every exchange that it can go on with; return what came of each."""
+    outcomes: list[Outcome | PsishareError] = []
+    for row in stage.authority.register.rows():
+        if row.state in {State.ABORTED, State.REFUSED}:
+            continue
+        authority = stage.asker(stage.channel(platform))
+        try:
+            outcomes.append(authority.resume(row.exchange_id, column(values)))
+        except PsishareError as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def failed(authority: Authority, ask: Ask) -> PsishareError:

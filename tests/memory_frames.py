@@ -41,6 +41,7 @@ class MemoryFrames:
         self.requests: list[pa.FixedSizeBinaryArray] = []
         self.answers: list[pa.FixedSizeBinaryArray] = []
         self.returned: list[pa.FixedSizeBinaryArray] = []
+        self.n_finished = 0
 
     def evaluate(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[EvaluatedFrame]:
         assert index == len(self.requests)
@@ -54,6 +55,13 @@ class MemoryFrames:
         of_own = sequence is Sequence.ELEMENTS
         whole = self.driver.elements if of_own else sorted_answers(self.answers)
         return done(whole.slice(*frame_span(index, len(whole), self.frame_rows)))
+
+    def finished(self, index: int) -> None:
+        """Nothing was finished before."""
+
+    def finish(self, index: int, learnt: pa.Array) -> None:
+        assert index == self.n_finished
+        self.n_finished += 1
 
     def send_back(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[None]:
         assert index == len(self.returned)

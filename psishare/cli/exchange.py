@@ -1,6 +1,7 @@
 """``psishare exchange``: this party's exchanges, as it knows them."""
 
 import contextlib
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,14 +11,16 @@ from psishare.cli.console import moment, number, print_json, say, say_fields, sa
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json
 from psishare.errors import PsishareError, VerificationError
+from psishare.exchange.document import write_time
 from psishare.exchange.offer import Offer
 from psishare.exchange.receipt import Receipt, SequenceTotals, verify_receipt
 from psishare.exchange.register import Row
 
 app = new_group(
-    "List and show exchanges.",
+    "List and show exchanges, and give one up.",
     "psishare exchange list --home police",
     "psishare exchange show 3f9a --home police",
+    "psishare exchange abandon 3f9a --home police",
 )
 
 
@@ -25,16 +28,16 @@ app = new_group(
 def list_(*, home: Home, as_json: Json = False) -> None:
     """List this party's exchanges, the newest first."""
     with psishare.Party.open(home) as party:
-        rows = party.exchanges()
+        rows, until = party.exchanges(), _until(party)
     if as_json:
-        print_json({"exchanges": [_document(row) for row in rows]})
+        print_json({"exchanges": [_document(row, until) for row in rows]})
         return
     if not rows:
         say("No exchange yet.")
         return
     say_table(
         ("exchange", "with", "of", "#rows", "state", "since (UTC)"),
-        [_line(row, _offer(row)) for row in rows],
+        [_line(row, _offer(row), until) for row in rows],
     )
 
 
@@ -49,12 +52,12 @@ def show(
 ) -> None:
     """Show one exchange: its receipt, both signatures, and the transcripts they cover."""
     with psishare.Party.open(home) as party:
-        row = party.exchange(exchange_id)
+        row, until = party.exchange(exchange_id), _until(party)
         signatures = _signatures(party, row)
     if as_json:
-        print_json(_document(row) | {"receipt": _receipt(row), "signatures": signatures})
+        print_json(_document(row, until) | {"receipt": _receipt(row), "signatures": signatures})
     else:
-        _say(row, signatures)
+        _say(row, signatures, until)
     if "wrong" in signatures.values():
         raise VerificationError(
             "a signature of the receipt is wrong",
@@ -62,6 +65,35 @@ def show(
             reason="receipt_invalid",
             party=row.peer,
         )
+
+
+@app.command(epilog=example("psishare exchange abandon 3f9a --home police"))
+def abandon(
+    exchange_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The exchange's id, or the beginning of it.")
+    ],
+    *,
+    home: Home,
+    as_json: Json = False,
+) -> None:
+    """Give up an exchange that was left open; the log says so.
+
+    What was charged stays charged, and there is no result. The other party's time-out ends it there, or the next connection between the two.
+    """
+    with psishare.Party.open(home) as party:
+        row = party.abandon(exchange_id)
+    if as_json:
+        print_json(_document(row, {}))
+    else:
+        say(f"exchange {short(row.exchange_id.hex())} is {row.state}: {row.reason}")
+
+
+Until = dict[bytes, datetime]
+"""Until when exchanges can go on that were left open."""
+
+
+def _until(party: "psishare.Party") -> Until:
+    return {one.row.exchange_id: one.until for one in party.resumable()}
 
 
 def _signatures(party: "psishare.Party", row: Row) -> dict[str, str]:
@@ -97,7 +129,7 @@ def _offer(row: Row) -> Offer | None:
     return None
 
 
-def _document(row: Row) -> dict[str, Any]:
+def _document(row: Row, until: Until) -> dict[str, Any]:
     offer = _offer(row)
     return {
         "exchange_id": row.exchange_id.hex(),
@@ -112,6 +144,9 @@ def _document(row: Row) -> dict[str, Any]:
         "mandate_id": row.mandate_id,
         "started": row.started,
         "updated": row.updated,
+        "resumable_until": None
+        if (time := until.get(row.exchange_id)) is None
+        else write_time(time),
     }
 
 
@@ -119,24 +154,30 @@ def _receipt(row: Row) -> dict[str, Any] | None:
     return None if row.receipt is None else Receipt.parse(row.receipt).model_dump(mode="json")
 
 
-def _line(row: Row, offer: Offer | None) -> tuple[str, ...]:
+def _state_of(row: Row, until: Until) -> str:
+    if row.exchange_id in until:
+        return f"{row.state}, can go on until {moment(write_time(until[row.exchange_id]))}"
+    return f"{row.state}: {row.reason}" if row.reason else row.state
+
+
+def _line(row: Row, offer: Offer | None, until: Until) -> tuple[str, ...]:
     return (
         short(row.exchange_id.hex()),
         row.peer,
         offer.dataset if offer else "",
         number(offer.rows) if offer else "",
-        f"{row.state}: {row.reason}" if row.reason else row.state,
+        _state_of(row, until),
         moment(row.started),
     )
 
 
-def _say(row: Row, signatures: dict[str, str]) -> None:
+def _say(row: Row, signatures: dict[str, str], until: Until) -> None:
     offer = _offer(row)
     say_fields(
         {
             "exchange": row.exchange_id.hex(),
             "with": row.peer,
-            "state": f"{row.state}: {row.reason}" if row.reason else row.state,
+            "state": _state_of(row, until),
             "asked": _asked(offer),
             "mandate": row.mandate_id,
             "started": row.started,

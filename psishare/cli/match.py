@@ -1,12 +1,13 @@
 """``psishare match``: the authority's side of a paired session."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields, tell_warnings
+from psishare.cli.console import moment, number, print_json, say, say_fields, tell, tell_warnings
 from psishare.cli.file import read
 from psishare.cli.group import example, new_command
 from psishare.cli.match_dry_run import show_dry_run
@@ -17,13 +18,13 @@ from psishare.cli.option import (
     Format,
     HomeOfSettings,
     Json,
-    Key,
     Namespace,
     NoHeader,
     Overwrite,
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.exchange.document import write_time
 from psishare.parties import home as parties
 from psishare.psi.suite import Output, Protocol
 
@@ -38,22 +39,43 @@ app = new_command()
         "    --address tele.example:7447 --dataset customers \\",
         "    --mandate case.mandate --data suspects.csv --key phone=number \\",
         "    --out matches.csv",
+        "psishare match --home police --resume 3f9a",
     )
 )
 def match(
     *,
     home: HomeOfSettings,
-    platform: Annotated[str, typer.Option(metavar="ID", help="The pinned platform to ask.")],
+    platform: Annotated[
+        str | None, typer.Option(metavar="ID", help="The pinned platform to ask.")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where it listens; a dry run needs none."),
     ] = None,
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="The platform's dataset.")],
-    mandate: Annotated[Path, typer.Option(metavar="FILE", help="The signed mandate.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The platform's dataset.")
+    ] = None,
+    mandate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The signed mandate.")
+    ] = None,
     data: Annotated[
-        Path, typer.Option(metavar="FILE", help="Your list: a file, a folder, a pattern or `-`.")
-    ],
-    key: Key,
+        Path | None,
+        typer.Option(metavar="FILE", help="Your list: a file, a folder, a pattern or `-`."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND=COLUMN",
+            help="The kind of the identifiers and the column that holds them: phone=number.",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Go on with this exchange, as it was begun; see `psishare exchange list`.",
+        ),
+    ] = None,
     namespace: Namespace = "",
     region: Region = None,
     out: Annotated[
@@ -86,6 +108,14 @@ def match(
         float,
         typer.Option(metavar="SECONDS", min=0.1, help="How long each call may take."),
     ] = 60.0,
+    retry_for: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="For how long a call that gets no answer is made again.",
+        ),
+    ] = 300.0,
     format_: Format = None,
     encoding: Encoding = "utf-8",
     delimiter: Delimiter = ",",
@@ -95,47 +125,62 @@ def match(
 ) -> None:
     """Find out which of your rows the platform has too.
 
-    Neither side learns anything else of the other's list. The result exists only once both parties have signed the receipt and it is in your log.
+    Neither side learns anything else of the other's list. The result exists only once both parties have signed the receipt and it is in your log. An exchange whose connection is lost or whose process ends can go on with --resume, within 24 hours; the other options are then as they were, and --address, --data, --out and --overwrite can be given anew.
     """
+    if as_json and out == STANDARD_OUTPUT:
+        raise typer.BadParameter("--json and --out - both want standard output")
+    reading = _Reading(format_, encoding, delimiter, not no_header, as_text)
+    if resume is not None:
+        with shown(quiet=as_json) as report, psishare.Party.open(home) as party:
+            tell_warnings(party.warnings(party.exchange(resume).peer))
+            found = party.resume(
+                resume,
+                address=address,
+                data=None if data is None else reading.open(data, key),
+                out=out,
+                overwrite=overwrite or None,
+                timeout_s=timeout,
+                retry_for_s=retry_for,
+                progress=report,
+            )
+        _say(found, as_json=as_json)
+        return
+    _require(platform=platform, dataset=dataset, mandate=mandate, data=data, key=key)
     if not dry_run:
-        _require_out(out, output, as_json=as_json)
-    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    table = psishare.open_table(
-        data,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        header=not no_header,
-        as_text=[column.column] if as_text else (),
-    )
+        _require(address=address)
+        _require_out(out, output)
+    column = psishare.KeyColumn.parse(key or "", namespace=namespace, region=region)
+    table = reading.open(data or Path(), key)
     if dry_run:
         with shown(quiet=as_json) as report:
             foreseen = psishare.dry_run(
                 parties.Home.open(home),
                 table,
                 key=column,
-                platform=platform,
-                dataset=dataset,
-                mandate=read(mandate, "the mandate"),
+                platform=platform or "",
+                dataset=dataset or "",
+                mandate=read(mandate or Path(), "the mandate"),
                 protocol=protocol,
                 output=output,
                 progress=report,
             )
-        show_dry_run(foreseen, platform, as_json=as_json)
+        show_dry_run(foreseen, platform or "", as_json=as_json)
         return
-    if address is None:
-        raise typer.BadParameter("say with --address where the platform listens")
     with (
         shown(quiet=as_json) as report,
         psishare.Party.open(home) as party,
-        party.connect(platform, address, timeout_s=timeout) as session,
+        party.connect(
+            platform or "", address or "", timeout_s=timeout, retry_for_s=retry_for
+        ) as session,
     ):
-        tell_warnings(party.warnings(platform))
+        tell_warnings(party.warnings(platform or ""))
+        if not as_json:
+            _tell_resumable(party)
         found = session.match(
             table,
             key=column,
-            dataset=dataset,
-            mandate=mandate,
+            dataset=dataset or "",
+            mandate=mandate or Path(),
             protocol=protocol,
             output=output,
             operator=operator,
@@ -143,27 +188,69 @@ def match(
             overwrite=overwrite,
             progress=report,
         )
+    _say(found, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the list is read."""
+
+    format: str | None
+    encoding: str
+    delimiter: str
+    header: bool
+    as_text: bool
+
+    def open(self, data: Path, key: str | None) -> "psishare.Table":
+        """Open the list; the key column is read as text where that was said."""
+        columns = [psishare.KeyColumn.parse(key).column] if self.as_text and key else []
+        return psishare.open_table(
+            data,
+            format=self.format,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            header=self.header,
+            as_text=columns,
+        )
+
+
+def _say(found: "psishare.Match", *, as_json: bool) -> None:
     if as_json:
-        print_json(_document(found, out))
-    elif out == STANDARD_OUTPUT:
-        say_fields(_summary(found, out), error=True)
-    elif output is Output.COUNT:
+        print_json(_document(found))
+    elif found.out == STANDARD_OUTPUT:
+        say_fields(_summary(found), error=True)
+    elif found.is_count:
         say(str(found.count))
-        say_fields(_summary(found, out), error=True)
+        say_fields(_summary(found), error=True)
     else:
-        say_fields(_summary(found, out))
+        say_fields(_summary(found))
 
 
-def _require_out(out: str | None, output: Output, *, as_json: bool) -> None:
+def _tell_resumable(party: "psishare.Party") -> None:
+    """Tell of what was left open: it is the user's to say what becomes of it."""
+    for one in party.resumable():
+        short_id = one.row.exchange_id.hex()[:12]
+        tell(
+            f"exchange {short_id} with {one.row.peer} can go on until {moment(write_time(one.until))}:"
+            f" psishare match --resume {short_id}"
+        )
+
+
+def _require(**options: object) -> None:
+    """Refuse a new exchange for which something is not said."""
+    for name, value in options.items():
+        if value is None:
+            raise typer.BadParameter(f"missing option '--{name}'; or go on with --resume")
+
+
+def _require_out(out: str | None, output: Output) -> None:
     if output is Output.COUNT and out is not None:
         raise typer.BadParameter("--output count tells a number and takes no --out")
     if output is not Output.COUNT and out is None:
         raise typer.BadParameter("say with --out where the matching rows go")
-    if as_json and out == STANDARD_OUTPUT:
-        raise typer.BadParameter("--json and --out - both want standard output")
 
 
-def _document(found: "psishare.Match", out: str | None) -> dict[str, Any]:
+def _document(found: "psishare.Match") -> dict[str, Any]:
     summary, receipt = found.summary, found.receipt.receipt
     return {
         "exchange_id": found.exchange_id,
@@ -183,11 +270,11 @@ def _document(found: "psishare.Match", out: str | None) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "receipt_sha256": receipt.sha256.hex(),
         "cosigned": found.cosigned,
-        "out": out,
+        "out": found.out,
     }
 
 
-def _summary(found: "psishare.Match", out: str | None) -> dict[str, str | None]:
+def _summary(found: "psishare.Match") -> dict[str, str | None]:
     summary, receipt = found.summary, found.receipt.receipt
     rows = summary.matched_rows
     return {
@@ -197,7 +284,7 @@ def _summary(found: "psishare.Match", out: str | None) -> dict[str, str | None]:
         "asked": f"{number(receipt.requests.rows)} of {receipt.platform}, {receipt.dataset}:"
         f" {number(summary.platform_rows)} items",
         "matched": number(summary.matched),
-        "matched rows": None if rows is None else f"{number(rows)}, in {out}",
+        "matched rows": None if rows is None else f"{number(rows)}, in {found.out}",
         "time": f"{summary.seconds:.1f} s",
         "exchange": found.exchange_id,
         "receipt": "signed by both parties"

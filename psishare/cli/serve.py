@@ -161,7 +161,7 @@ def serve(
 ) -> None:
     """Serve datasets and lists to pinned authorities.
 
-    Says in one line where it listens, once it does. SIGHUP reads policy, peers and datasets again. SIGINT and SIGTERM let open exchanges end within --grace and abort the rest, and the log says so; a second signal stops at once.
+    Says in one line where it listens, once it does. SIGHUP reads policy, peers and datasets again. SIGINT and SIGTERM let open exchanges end within --grace and leave the rest to the next start, after which they can go on; a second signal stops at once.
     """
     columns = [
         psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in keys or []
@@ -226,6 +226,7 @@ class _Told:
                 health=server.health_address,
                 datasets=server.datasets,
                 recovered=server.recovered,
+                restored=server.restored,
             )
         _say_ready(server, as_json=self._as_json)
 
@@ -242,8 +243,8 @@ class _Told:
         text = f"stopping: exchanges that are open have {grace_s:g} s to end"
         self._tell("serve.stopping", text, grace_s=grace_s)
 
-    def stopped(self, n_aborted: int) -> None:
-        self._tell("serve.stopped", f"stopped; exchanges aborted: {n_aborted}", aborted=n_aborted)
+    def stopped(self, n_left: int) -> None:
+        self._tell("serve.stopped", f"stopped; exchanges left open: {n_left}", left=n_left)
 
     def _tell(self, event: str, text: str, **fields: float) -> None:
         if self._lines is not None:
@@ -313,17 +314,20 @@ def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
                 "datasets": server.datasets,
                 "health": server.health_address,
                 "recovered": server.recovered,
+                "restored": server.restored,
             }
         )
         return
     if server.recovered:
-        tell(_recovered(server.recovered))
+        tell(_exchanges(server.recovered, "recorded as aborted"))
+    if server.restored:
+        tell(_exchanges(server.restored, "open again"))
     if server.health_address is not None:
         tell(f"health and metrics on {server.health_address}")
     say(f"listening on {server.address}")
 
 
-def _recovered(n_exchanges: int) -> str:
+def _exchanges(n_exchanges: int, what: str) -> str:
     if n_exchanges == 1:
-        return "1 exchange of a process that ended is recorded as aborted"
-    return f"{number(n_exchanges)} exchanges of a process that ended are recorded as aborted"
+        return f"1 exchange of a process that ended is {what}"
+    return f"{number(n_exchanges)} exchanges of a process that ended are {what}"

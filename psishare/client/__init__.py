@@ -46,6 +46,7 @@ from psishare.client.served_list import ListSource
 from psishare.client.server import Server
 from psishare.client.session import Session
 from psishare.client.succession import pin_successor, succeed_party
+from psishare.exchange.left_open import Resumable
 from psishare.exchange.list_quality import ListQuality
 from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Revoked
@@ -71,6 +72,7 @@ __all__ = [
     "Passphrase",
     "PolicyCheck",
     "PreparedRequest",
+    "Resumable",
     "Revoked",
     "Server",
     "Session",

@@ -8,7 +8,7 @@ from psishare.client.background import in_background, run_in_thread
 from psishare.client.cancellation import Cancellation
 from psishare.client.party import DEFAULT_TIMEOUT_S, Party
 from psishare.client.server import Server
-from psishare.client.session import Session
+from psishare.client.session import RETRY_FOR_S, Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,12 @@ class AsyncParty:
         )
 
     async def connect(
-        self, platform: str, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        platform: str,
+        address: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
     ) -> AsyncSession:
         """Return a session with a pinned platform; the connection is made when it is first needed.
 
@@ -60,6 +65,7 @@ class AsyncParty:
             platform: its party id.
             address: ``host:port``.
             timeout_s: seconds for the connection and for each call.
+            retry_for_s: for how many seconds a call that gets no answer is made again.
 
         Returns:
             The session, to be used with ``async with``.
@@ -67,7 +73,9 @@ class AsyncParty:
         Raises:
             ConfigError: it is not pinned, this is no authority's home, or it does not open.
         """
-        return AsyncSession(await _connect(self, platform, address, timeout_s=timeout_s))
+        return AsyncSession(
+            await _connect(self, platform, address, timeout_s=timeout_s, retry_for_s=retry_for_s)
+        )
 
     async def serve(self, address: str, **options: Any) -> AsyncServer:
         """Serve encoded datasets and lists until the server is stopped.
@@ -94,6 +102,9 @@ class AsyncParty:
     datasets = in_background(Party.datasets)
     exchanges = in_background(Party.exchanges)
     exchange = in_background(Party.exchange)
+    resume = in_background(Party.resume)
+    resumable = in_background(Party.resumable)
+    abandon = in_background(Party.abandon)
     close = in_background(Party.close)
 
     async def __aenter__(self) -> Self:

@@ -53,12 +53,14 @@ class Match:
         summary: figures.
         cosigned: whether the platform has cosigned this party's log head yet.
         first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
+        out: where the matching rows were written; None where nothing was.
     """
 
     receipt: SignedReceipt
     summary: Summary
     cosigned: bool
     first_rejects: tuple[tuple[int, str], ...]
+    out: str | None
     _table: Table
     _mask: pa.ChunkedArray | None
 
@@ -66,6 +68,11 @@ class Match:
     def exchange_id(self) -> str:
         """The exchange's id, hexadecimal."""
         return self.receipt.receipt.exchange_id
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it was asked only how many match."""
+        return self._mask is None
 
     @property
     def count(self) -> int:
@@ -143,7 +150,13 @@ class Match:
 
 
 def match_of(
-    table: Table, prepared: PreparedList, outcome: Outcome, output: str, seconds: float
+    table: Table,
+    prepared: PreparedList,
+    outcome: Outcome,
+    *,
+    output: str,
+    out: Path | str | None,
+    seconds: float,
 ) -> Match:
     """Join what matched back to the rows of the input."""
     mask = None if output == Output.COUNT else prepared.mask(outcome.matched)
@@ -157,7 +170,15 @@ def match_of(
         platform_rows=outcome.elements,
         seconds=seconds,
     )
-    return Match(outcome.receipt, summary, outcome.cosigned, prepared.first_rejects, table, mask)
+    return Match(
+        receipt=outcome.receipt,
+        summary=summary,
+        cosigned=outcome.cosigned,
+        first_rejects=prepared.first_rejects,
+        out=None if out is None else str(out),
+        _table=table,
+        _mask=mask,
+    )
 
 
 def tells_no_row() -> InputError:

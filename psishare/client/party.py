@@ -13,6 +13,7 @@ from psishare.errors import ConfigError, InputError
 from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
+from psishare.exchange.offer import Offer
 from psishare.exchange.offering import EncodedOffering, Offering
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S
 from psishare.exchange.prepared_list import KeyColumn, prepare
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from psishare.audit.entry import Entry
+    from psishare.client.cancellation import Cancellation
+    from psishare.client.match import Match
     from psishare.datasets.manifest import SignedManifest
     from psishare.exchange.authority import Progress
+    from psishare.exchange.left_open import Resumable
     from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
     from psishare.transport.limits import Limits
@@ -42,9 +46,10 @@ from psishare.client.input_table import input_table
 from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
 from psishare.client.progress import advanced, quiet, rows_read
 from psishare.client.renewal import certificate_warnings
+from psishare.client.resumption import abandon, key_again, left_open, table_again, task_again
 from psishare.client.served_list import ListSource, listed, matches_writer
 from psishare.client.server import Server
-from psishare.client.session import Session
+from psishare.client.session import RETRY_FOR_S, Session
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24
@@ -117,7 +122,12 @@ class Party:
         self.close()
 
     def connect(
-        self, platform: str, address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        platform: str,
+        address: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
     ) -> Session:
         """Return a session with a pinned platform.
 
@@ -128,6 +138,7 @@ class Party:
             platform: its party id.
             address: ``host:port``.
             timeout_s: seconds for the connection and for each call.
+            retry_for_s: for how many seconds a call that gets no answer is made again.
 
         Raises:
             ConfigError: it is not pinned, this is no authority's home, or it does not open.
@@ -146,7 +157,94 @@ class Party:
                 timeout_s=timeout_s,
             )
 
-        return Session(self, peer, dial)
+        return Session(self, peer, dial, address=address, retry_for_s=retry_for_s)
+
+    def resume(
+        self,
+        exchange_id: str,
+        *,
+        address: str | None = None,
+        data: Any = None,
+        out: Path | str | None = None,
+        overwrite: bool | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
+        progress: Progress | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Match:
+        """Go on with an exchange whose connection was lost or whose process has ended.
+
+        What is not given is as it was when the exchange began.
+
+        Args:
+            exchange_id: hexadecimal, or the beginning of one that no other shares.
+            address: where the platform listens.
+            data: the list, unchanged; needed where it was read from no file.
+            out: where to write every matching row.
+            overwrite: whether a file that is there is replaced.
+            timeout_s: seconds for the connection and for each call.
+            retry_for_s: for how many seconds a call that gets no answer is made again.
+            progress: called as steps advance.
+            cancellation: stops it from another thread: the exchange is aborted, in both logs.
+
+        Returns:
+            The result, as of ``Session.match``.
+
+        Raises:
+            InputError: ``list_differs``; ``exchange_not_found``; ``exchange_running``; or
+                ``exchange_finished``: it has ended, and its result was handed over.
+            PsishareError: as ``Session.match``.
+        """
+        require_role(self.home, "authority")
+        row = self.exchange(exchange_id)
+        task = task_again(self, row)
+        where = address or task.address
+        if where is None:
+            raise InputError(
+                "it is not known where the platform listens",
+                mend="Give its address.",
+                reason="address_unknown",
+            )
+        with self.connect(row.peer, where, timeout_s=timeout_s, retry_for_s=retry_for_s) as session:
+            return session.resume(
+                row.exchange_id,
+                table_again(task) if data is None else data,
+                key=key_again(task, row),
+                output=Offer.parse(row.offer).output,
+                out=task.out if out is None else out,
+                overwrite=task.overwrite if overwrite is None else overwrite,
+                progress=progress,
+                cancellation=cancellation,
+            )
+
+    def resumable(self) -> list[Resumable]:
+        """Return the exchanges of this authority that can go on, and until when.
+
+        Returns:
+            The newest first; of a platform none.
+
+        Raises:
+            AuditError: the register cannot be read.
+        """
+        return left_open(self).resumable() if self.home.card.role == "authority" else []
+
+    def abandon(self, exchange_id: str) -> Row:
+        """Give up an exchange that was left open, and log that it is aborted.
+
+        The other party's time-out ends it there, or the next connection between the two.
+
+        Args:
+            exchange_id: hexadecimal, or the beginning of one that no other shares.
+
+        Returns:
+            The exchange as it is now.
+
+        Raises:
+            InputError: ``exchange_not_found``; ``exchange_running``; ``exchange_finished``.
+            AuditError: the log cannot take the entry.
+        """
+        abandon(self, self.exchange(exchange_id))
+        return self.exchange(exchange_id)
 
     def encode(
         self,

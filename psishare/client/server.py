@@ -69,6 +69,8 @@ class Server:
         address: the same, as ``host:port``.
         health_address: where health and metrics are answered, or None.
         recovered: exchanges of a process that is gone, which it has recorded as aborted.
+        restored: those that are open again and can go on.
+        left: once it is stopped: those that were still open, and can go on after the next start.
     """
 
     def __init__(
@@ -121,7 +123,8 @@ class Server:
         )
         self._health = None if health is None else HealthPort(health, self, self._metrics.text)
         try:
-            self.recovered = self._platform.recover()
+            recovered = self._platform.recover()
+            self.recovered, self.restored, self.left = recovered.aborted, recovered.restored, 0
             self.port = self._server.start()
         except BaseException:
             self._close_health()
@@ -209,7 +212,7 @@ class Server:
             is_hurried: asked now and then whether to wait no longer.
 
         Returns:
-            How many are open still; ``stop`` aborts them.
+            How many are open still; ``stop`` leaves them to the next start.
         """
         self._draining = True
         self._platform.drain()
@@ -226,14 +229,14 @@ class Server:
         return sum(self.open_by_authority.values())
 
     def stop(self) -> None:
-        """Take no more calls, abort what is still open, and return within seconds."""
+        """Take no more calls, leave what is still open to the next start, return within seconds."""
         if self._house.is_stopped:
             return
         self._draining = True
         self._house.stop()
         quiet = self._server.stop()
         self._house.join()
-        self._platform.stop()
+        self.left = self._platform.stop()
         try:
             self._heart.last_beat()
         except PsishareError as error:

@@ -40,8 +40,8 @@ class ServiceEvents(Protocol):
     def stopping(self, grace_s: float) -> None:
         """It opens no exchange any more, and waits for those that are open."""
 
-    def stopped(self, n_aborted: int) -> None:
-        """It has stopped, and aborted so many exchanges."""
+    def stopped(self, n_left: int) -> None:
+        """It has stopped, and left so many exchanges open to the next start."""
 
 
 class Service:

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,17 +24,35 @@ if TYPE_CHECKING:
 
     from psishare.client.party import Party
     from psishare.exchange.authority import Outcome
+    from psishare.exchange.prepared_list import PreparedList
     from psishare.parties.peers import Peer
+    from psishare.tables import Table
     from psishare.transport.channel import Channel
 
 
 from psishare.client.cancellable_channel import CancellableChannel
 from psishare.client.cancellation import Cancellation
 from psishare.client.input_table import input_table
+from psishare.client.late_channel import LateChannel
 from psishare.client.match import Match, match_of, tells_no_row
 from psishare.client.progress import quiet, rows_read
+from psishare.client.resumption import task_of
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+RETRY_FOR_S = 300.0
+"""As long as a platform waits for an authority that is silent, unless it says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A list, and what is to become of its matches."""
+
+    table: Table
+    key: KeyColumn
+    output: Output
+    out: Path | str | None
+    overwrite: bool
 
 
 class Session:
@@ -43,13 +62,24 @@ class Session:
         party: the authority.
         platform: the platform, as pinned.
         dial: connects to it.
+        address: where it listens; None where that cannot be remembered.
+        retry_for_s: for how many seconds a call that gets no answer is made again.
     """
 
-    def __init__(self, party: Party, platform: Peer, dial: Callable[[], Channel]) -> None:
+    def __init__(
+        self,
+        party: Party,
+        platform: Peer,
+        dial: Callable[[], Channel],
+        *,
+        address: str | None = None,
+        retry_for_s: float = RETRY_FOR_S,
+    ) -> None:
         self._party = party
         self._platform = platform
-        self._dial = dial
-        self._channel: Channel | None = None
+        self._address = address
+        self._retry_for_s = retry_for_s
+        self._channel = LateChannel(platform.id, dial)
 
     def match(
         self,
@@ -90,22 +120,16 @@ class Session:
             CancellationError: it was stopped; no file is left.
             InputError: the list cannot be read, or ``out`` cannot be written.
             AuthorisationError: the platform refuses; its reason code says why.
-            PeerError: the platform is silent, unreachable, or breaks the protocol.
+            TransportError: the platform is silent or unreachable, for longer than ``retry_for_s``;
+                ``Party.resume`` goes on with what was begun.
+            PeerError: the platform fails, or breaks the protocol.
             AuditError: this party's log cannot take an entry.
         """
-        started = time.monotonic()
-        stop = cancellation or Cancellation()
-        report = stop.watching(progress or quiet)
         table = input_table(data)
         column = KeyColumn.parse(key) if isinstance(key, str) else key
         wanted = _choice(Output, output, "output")
-        if out is not None and wanted is Output.COUNT:
-            raise tells_no_row()
-        with contextlib.ExitStack() as stack:
-            file = None
-            if out is not None:
-                file = stack.enter_context(ResultFile(out, table.schema, overwrite=overwrite))
-            prepared = prepare(table, column, rows_read(report))
+
+        def asked(authority: Authority, prepared: PreparedList) -> Outcome:
             ask = Ask(
                 identifiers=prepared.distinct,
                 kind=column.kind,
@@ -116,41 +140,119 @@ class Session:
                 output=wanted,
                 mandate=_read_mandate(mandate),
                 operator=operator or _login(),
+                task=task_of(table, column, self._address, out, overwrite=overwrite),
             )
-            outcome = self._exchange(ask, report, cancellation)
-            match = match_of(table, prepared, outcome, wanted, time.monotonic() - started)
+            self._connect(cancellation)
+            authority.recover()
+            return authority.exchange(ask)
+
+        work = _Work(table, column, wanted, out, overwrite)
+        return self._matched(work, progress or quiet, cancellation, asked)
+
+    def resume(
+        self,
+        exchange_id: bytes,
+        data: Any,
+        *,
+        key: KeyColumn,
+        output: str,
+        out: Path | str | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Match:
+        """Go on with an exchange that was left open; ``Party.resume`` knows what it takes.
+
+        Args:
+            exchange_id: 32 bytes, registered with this platform.
+            data: the list that it was begun with.
+            key: its key column.
+            output: what it was begun for.
+            out: as of ``match``.
+            overwrite: as of ``match``.
+            progress: called as steps advance.
+            cancellation: as of ``match``.
+
+        Returns:
+            The result, as ``match``.
+
+        Raises:
+            InputError: ``list_differs``; ``exchange_running``; ``exchange_finished``.
+            PsishareError: as ``match``.
+        """
+        work = _Work(input_table(data), key, Output(output), out, overwrite)
+        return self._matched(
+            work,
+            progress or quiet,
+            cancellation,
+            lambda authority, prepared: authority.resume(exchange_id, prepared.distinct),
+        )
+
+    def _matched(
+        self,
+        work: _Work,
+        progress: Progress,
+        cancellation: Cancellation | None,
+        run: Callable[[Authority, PreparedList], Outcome],
+    ) -> Match:
+        """Prepare the list, run an exchange, and write what matched, if it is to be written."""
+        started = time.monotonic()
+        stop = cancellation or Cancellation()
+        report = stop.watching(progress)
+        if work.out is not None and work.output is Output.COUNT:
+            raise tells_no_row()
+        table = work.table
+        with contextlib.ExitStack() as stack:
+            file = None
+            if work.out is not None:
+                file = stack.enter_context(
+                    ResultFile(work.out, table.schema, overwrite=work.overwrite)
+                )
+            prepared = prepare(table, work.key, rows_read(report))
+            with self._carrying(cancellation) as channel:
+                authority = self._authority(channel, report)
+                outcome = run(authority, prepared)
+            match = match_of(
+                table,
+                prepared,
+                outcome,
+                output=work.output,
+                out=work.out,
+                seconds=time.monotonic() - started,
+            )
             if file is not None:
                 for batch in match.batches():
                     stop.check()
                     file.write(batch)
             stop.check()
+        # Only now nobody needs it to be kept any longer.
+        authority.hand_over(bytes.fromhex(match.exchange_id))
         return match
 
-    def _exchange(self, ask: Ask, report: Progress, stop: Cancellation | None) -> Outcome:
+    def _authority(self, channel: Channel, report: Progress) -> Authority:
         party = self._party
         rooms = AuthorityRooms(party.home, party.peers, party.log, party.register)
-        with self._carrying(stop) as channel:
-            authority = Authority(rooms, channel, self._platform, report)
-            authority.recover()
-            return authority.exchange(ask)
+        return Authority(rooms, channel, self._platform, report, retry_for_s=self._retry_for_s)
+
+    def _connect(self, stop: Cancellation | None) -> None:
+        """Connect now: who cannot be reached at first is not waited for."""
+        if stop is None:
+            self._channel.connect()
+        else:
+            stop.made(self._channel.connect)
 
     @contextlib.contextmanager
     def _carrying(self, stop: Cancellation | None) -> Iterator[Channel]:
-        """Yield the channel, made the first time that it is wanted; its calls can be stopped."""
+        """Yield the channel; its calls can be stopped."""
         if stop is None:
-            self._channel = self._channel or self._dial()
             yield self._channel
             return
-        if self._channel is None:
-            self._channel = stop.made(self._dial)
         with CancellableChannel(self._channel, stop) as channel:
             yield channel
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._channel.close()
 
     def __enter__(self) -> Self:
         """Return the session."""

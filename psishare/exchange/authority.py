@@ -2,7 +2,8 @@
 
 Promises: the opening is sealed and durable before an offer is sent; ``exchange.opened`` is in this
 party's log before a frame is sent, and ``exchange.closed`` with both signatures before a result is
-returned. Whatever fails before that leaves no result and an entry that says why.
+returned. Whatever fails before that leaves no result and an entry that says why; but a lost connection
+or a killed process leaves the exchange open, to go on where it was.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from psishare import _native
 from psishare.audit.checkpoint import parse_checkpoint
 from psishare.errors import (
     AuditError,
+    AuthorisationError,
+    InputError,
     InternalError,
     PeerError,
     ProtocolError,
@@ -38,7 +41,8 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
-from psishare.exchange.journal import Ending, Journal, LastFrame, Told
+from psishare.exchange.journal import Journal, LastFrame, Told
+from psishare.exchange.left_open import LeftOpen, not_resumable
 from psishare.exchange.offer import (
     ANSWER,
     OFFER,
@@ -48,15 +52,30 @@ from psishare.exchange.offer import (
     Ruleset,
     operator_commitment,
 )
-from psishare.exchange.opening import Opening, keep_opening, seal_opening
+from psishare.exchange.opening import (
+    Opening,
+    keep_opening,
+    read_opening,
+    seal_opening,
+    unseal_opening,
+)
+from psishare.exchange.patient_channel import PatientChannel
 from psishare.exchange.prepared_request import approved_input
 from psishare.exchange.reasons import CLOSE_REFUSALS, REFUSALS, is_refusal, recorded
-from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
-from psishare.exchange.register import Register, Row, State
-from psishare.exchange.retained import RetainedElements, requested
-from psishare.exchange.signed_frames import SignedFrames
+from psishare.exchange.receipt import (
+    Receipt,
+    SequenceTotals,
+    SignedReceipt,
+    sign_receipt,
+    verify_receipt,
+)
+from psishare.exchange.register import LIVE, Register, Row, State
+from psishare.exchange.retained import RetainedElements
+from psishare.exchange.signed_frames import ENDED, SignedFrames
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
+from psishare.exchange.task import Task, keep_task
 from psishare.exchange.terms import Terms
+from psishare.exchange.unfinished import KeptResult, Unfinished
 from psishare.keys.statement import sign_statement, verify_statement
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.envelope import read_envelope
@@ -77,6 +96,8 @@ if TYPE_CHECKING:
     from psishare.parties.peers import Peer, Peers
     from psishare.psi.suite import Output
 
+OPENING = "opening.sealed"
+RESTORED, UNKNOWN = "exchange_restored", "exchange_unknown"
 STALE_HEAD_TRIES = 16
 STALE_HEAD_PAUSE_S = 0.02
 BUSY_FOR_S = 600.0
@@ -125,6 +146,7 @@ class Ask:
         mandate: the envelope's bytes.
         operator: who runs it; only a salted commitment leaves this party.
         frame_rows: rows of a frame.
+        task: what to remember for going on after an interruption; kept sealed.
     """
 
     identifiers: pa.Array
@@ -137,6 +159,7 @@ class Ask:
     mandate: bytes
     operator: str
     frame_rows: int = suite.MAX_FRAME_ROWS
+    task: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -159,12 +182,15 @@ class Outcome:
 
 @dataclass
 class _Run:
-    """One exchange on its way: what an abort has to tell of it."""
+    """One exchange on its way: what it works with, and what an abort has to tell of it."""
 
     offer: Offer
     signed_offer: wire.Signed
+    mandate: bytes
     mandate_id: str
+    seed: _native.Seed
     refused: bool = False
+    resumed: bool = False
     last: LastFrame | None = None
 
 
@@ -176,13 +202,23 @@ class Authority:
         channel: to the platform.
         platform: the platform, as pinned.
         progress: called as steps advance.
+        retry_for_s: for how many seconds a call that gets no answer is made again; 0: never.
     """
 
     def __init__(
-        self, rooms: AuthorityRooms, channel: Channel, platform: Peer, progress: Progress
+        self,
+        rooms: AuthorityRooms,
+        channel: Channel,
+        platform: Peer,
+        progress: Progress,
+        *,
+        retry_for_s: float = 0.0,
     ) -> None:
         self._rooms = rooms
-        self._channel = channel
+        self._once = channel
+        self._channel = PatientChannel(
+            channel, retry_for_s=retry_for_s, waiting=self._count_tries()
+        )
         self._platform = platform
         self._progress = progress
         self._id = rooms.home.card.id
@@ -190,13 +226,15 @@ class Authority:
         self._journal = Journal(rooms.log)
         self._heads = PeerHeads(rooms.peers)
         self._turn = HeadTurn(rooms.register.locks, platform.id)
+        self._left = LeftOpen(rooms.home, rooms.log, rooms.register)
 
     def exchange(self, ask: Ask) -> Outcome:
         """Run one exchange from greeting to receipt.
 
         Raises:
             AuthorisationError: the platform refuses; the reason is its own.
-            PeerError: the platform is silent, unreachable, or breaks the protocol.
+            TransportError: the platform is silent or cannot be reached; the exchange is left open.
+            PeerError: the platform fails, or breaks the protocol.
             AuditError: this party's log cannot take an entry, or evidence does not verify.
             InputError, ConfigError: the list is not the one that the mandate approves.
         """
@@ -205,20 +243,160 @@ class Authority:
         approved = approved_input(self._rooms.home, mandate, ask.identifiers)
         ask = replace(ask, frame_rows=approved.frame_rows or ask.frame_rows)
         hello = self._greet()
-        self._settle_pending()
+        self._settle()
         MandateArchive(self._rooms.home.mandates_path).keep(ask.mandate)
-        encoded = self._synchronise(ask)
+        encoded = self._synchronise(ask.protocol, ask.dataset, ask.mandate)
         seed = approved.seed or _native.Seed.generate()
         # Before the offer: what cannot be computed here is not to open anything there.
-        driver = _driver(ask, seed, encoded)
+        driver = _driver(ask.protocol, ask.output, len(ask.identifiers), seed, encoded)
         root = _native.merkle_root(ask.identifiers)
-        run = self._begin(ask, hello, encoded, seed, root)
+        offer, opening = self._make_offer(ask, hello, encoded, seed, root)
+        with self._rooms.register.attending(offer.exchange_id):
+            run = self._begin(ask, offer, opening, seed)
+            return self._conclude(run, ask.identifiers, encoded, driver)
+
+    def resume(self, exchange_id: bytes, identifiers: pa.Array) -> Outcome:
+        """Go on with an exchange that was left open, to the same receipt (section 13).
+
+        One that was closed meanwhile, and whose result was not handed over, needs no connection.
+
+        Args:
+            exchange_id: 32 bytes, registered.
+            identifiers: the list that it was begun with, as ``Ask.identifiers``.
+
+        Raises:
+            InputError: ``list_differs``; ``exchange_running``; ``exchange_finished``.
+            PsishareError: as ``exchange``.
+        """
+        with self._rooms.register.attending(exchange_id):
+            row = self._rooms.register.get(exchange_id)
+            if row is None:
+                raise InternalError("no such exchange is registered", mend="Report this fault.")
+            run = self._run_again(row, identifiers)
+            if row.state is State.CLOSED:
+                return self._closed_before(row, run)
+            if row.state not in LIVE:
+                raise not_resumable(row)
+            self._greet()
+            self._settle()
+            if row.state is State.PENDING and self._settle_receipt(row):
+                return self._closed_before(row, run)
+            self._require_live(exchange_id)
+            with self._ending_well(run):
+                encoded, driver = self._prepare_again(run)
+            return self._conclude(run, identifiers, encoded, driver)
+
+    def _require_live(self, exchange_id: bytes) -> None:
+        """Refuse to go on with an exchange that turned out to have ended."""
+        row = self._rooms.register.get(exchange_id)
+        if row is not None and row.state not in LIVE:
+            raise not_resumable(row)
+
+    def hand_over(self, exchange_id: bytes) -> None:
+        """Note that a result has reached whoever wanted it: nothing of it is kept any longer.
+
+        Raises:
+            AuditError: ``state_write_failed``: the disk refuses.
+        """
+        self._left.clear(exchange_id)
+
+    def _conclude(
+        self, run: _Run, identifiers: pa.Array, encoded: Synchronised | None, driver: Driver
+    ) -> Outcome:
+        """Open, ask and close, or go on wherever that was left."""
         with self._ending_well(run):
-            terms = self._open(run, ask, encoded)
-            matched, receipt = self._ask_and_close(run, ask, terms, driver)
+            terms = self._open(run, encoded)
+            elements = encoded.signed.manifest.items if encoded else terms.answer.elements
+            matched, receipt = self._ask_until_closed(run, identifiers, terms, driver, elements)
         cosigned = self._cosign_quietly(run.offer.exchange_id)
-        elements = encoded.signed.manifest.items if encoded else terms.answer.elements
         return Outcome(matched, receipt, elements, cosigned)
+
+    # Going on.
+
+    def _run_again(self, row: Row, identifiers: pa.Array) -> _Run:
+        """Return an exchange as its process left it, once the list is known to be the same."""
+        home, offer = self._rooms.home, Offer.parse(row.offer)
+        sealed = read_opening(self._folder(row.exchange_id) / OPENING)
+        opening = unseal_opening(sealed, row.exchange_id, home.sealing_key())
+        if _native.merkle_root(identifiers).hex() != opening.input_root:
+            raise InputError(
+                "this is not the list that the exchange was begun with",
+                mend="Give the same list, unchanged; or abandon the exchange and start a new one.",
+                reason="list_differs",
+            )
+        mandate = MandateArchive(home.mandates_path).get(offer.mandate_sha256)
+        if mandate is None:
+            raise AuditError(
+                "the mandate of the exchange is not kept any more",
+                mend="Restore the folder of mandates from a backup, or abandon the exchange.",
+                reason="mandate_unreadable",
+            )
+        return _Run(
+            offer,
+            self._signed_offer(offer),
+            mandate,
+            read_envelope(mandate).mandate.id,
+            _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed)),
+            resumed=True,
+            last=self._left.requested(row),
+        )
+
+    def _prepare_again(self, run: _Run) -> tuple[Synchronised | None, Driver]:
+        """Have the dataset and the computation that the exchange was begun with."""
+        offer = run.offer
+        protocol = suite.Protocol(offer.protocol)
+        encoded = self._synchronise(protocol, offer.dataset, run.mandate)
+        if encoded is not None and encoded.signed.sha256.hex() != offer.manifest_sha256:
+            raise AuthorisationError(
+                f"{offer.dataset} has another epoch by now than the exchange was begun with",
+                mend="Start a new exchange.",
+                reason="manifest_mismatch",
+                party=self._platform.id,
+            )
+        output = suite.Output(offer.output)
+        return encoded, _driver(protocol, output, offer.rows, run.seed, encoded)
+
+    def _closed_before(self, row: Row, run: _Run) -> Outcome:
+        """Return the result of an exchange that is closed, as it was kept."""
+        closed = self._rooms.register.get(row.exchange_id) or row
+        with self._unfinished(run) as unfinished:
+            result = unfinished.result(run.offer.rows)
+        if result is None or closed.signed_receipt is None:
+            raise not_resumable(closed)
+        return Outcome(result.matched, closed.signed_receipt, result.elements, cosigned=True)
+
+    def _how_far(self, run: _Run) -> int:
+        """Ask how far the exchange has come there; return how many frames need not be sent again."""
+        request = wire.ResumeRequest(exchange_id=run.offer.exchange_id)
+        there: wire.ResumeResponse = self._channel.call(Call.RESUME, request)  # type: ignore[assignment]
+        with RetainedElements(self._folder(run.offer.exchange_id), run.offer) as retained:
+            known = there.answered <= there.requests <= len(retained.digests)
+            if not known or retained.transcript(there.requests) != there.transcript:
+                raise ProtocolError(
+                    f"{self._platform.id} tells of other frames than were sent to it",
+                    mend="Do not trust this exchange; reconcile both logs.",
+                    reason="transcript_differs",
+                    party=self._platform.id,
+                )
+        return there.answered
+
+    def _unfinished(self, run: _Run) -> Unfinished:
+        return Unfinished(
+            self._folder(run.offer.exchange_id),
+            run.offer.exchange_id,
+            run.seed.secret_bytes(),
+            suite.Protocol(run.offer.protocol),
+        )
+
+    def _count_tries(self) -> Callable[[str], None]:
+        tries = 0
+
+        def again(peer: str) -> None:
+            nonlocal tries
+            tries += 1
+            self._progress(f"no answer from {peer}, trying again", tries, 0)
+
+        return again
 
     # Connect.
 
@@ -245,17 +423,19 @@ class Authority:
         require_not_rolled_back(self._rooms.log.size, hello.known_tree_size)
         return hello
 
-    def _synchronise(self, ask: Ask) -> Synchronised | None:
+    def _synchronise(
+        self, protocol: suite.Protocol, dataset: str, mandate: bytes
+    ) -> Synchronised | None:
         """Have the dataset's current epoch, verified, before anything is offered (section 12)."""
-        if ask.protocol is not suite.Protocol.OPRF:
+        if protocol is not suite.Protocol.OPRF:
             return None
         source = Source(
             channel=self._channel,
             platform=self._platform,
-            dataset=ask.dataset,
-            mandate=ask.mandate,
-            mandate_id=read_envelope(ask.mandate).mandate.id,
-            mandate_sha256=hashlib.sha256(ask.mandate).digest(),
+            dataset=dataset,
+            mandate=mandate,
+            mandate_id=read_envelope(mandate).mandate.id,
+            mandate_sha256=hashlib.sha256(mandate).digest(),
         )
         cache = self._rooms.home.datasets_path
         return self._with_current_heads(
@@ -264,15 +444,15 @@ class Authority:
 
     # Offer.
 
-    def _begin(
+    def _make_offer(
         self,
         ask: Ask,
         hello: wire.HelloResponse,
         encoded: Synchronised | None,
         seed: _native.Seed,
         root: bytes,
-    ) -> _Run:
-        """Make the offer, and keep its opening sealed and durable before it is sent (section 5)."""
+    ) -> tuple[Offer, Opening]:
+        """Make the offer and its opening (section 5)."""
         salt = secrets.token_bytes(32)
         offer = Offer(
             suite=ask.protocol.suite,
@@ -295,7 +475,6 @@ class Authority:
             nonce=secrets.token_hex(32),
             time=write_time(now()),
         )
-        court_key = read_envelope(ask.mandate).mandate.court_sealing_key
         opening = Opening(
             protocol=ask.protocol.value,
             seed=seed.secret_bytes().hex(),
@@ -304,36 +483,54 @@ class Authority:
             operator=ask.operator,
             operator_salt=salt.hex(),
         )
-        self._keep_opening(offer, opening, court_key)
-        return self._enter(offer, read_envelope(ask.mandate).mandate.id)
+        return offer, opening
 
-    def _enter(self, offer: Offer, mandate_id: str) -> _Run:
-        """Enter the exchange in the register: from here on its end will be in the log."""
+    def _begin(self, ask: Ask, offer: Offer, opening: Opening, seed: _native.Seed) -> _Run:
+        """Keep the opening sealed and durable, then enter the offer, before it is sent."""
+        mandate = read_envelope(ask.mandate).mandate
+        self._keep_opening(offer, opening, mandate.court_sealing_key)
+        if ask.task is not None:
+            own_key = self._rooms.home.card.sealing_key_bytes
+            keep_task(self._folder(offer.exchange_id), ask.task, offer.exchange_id, own_key)
+        self._enter(offer, mandate.id)
+        return _Run(offer, self._signed_offer(offer), ask.mandate, mandate.id, seed)
+
+    def _signed_offer(self, offer: Offer) -> wire.Signed:
         document = offer.document()
-        signature = sign_statement(self._signer, OFFER, document)
+        return wire.Signed(
+            document=document, signature=sign_statement(self._signer, OFFER, document)
+        )
+
+    def _enter(self, offer: Offer, mandate_id: str) -> None:
+        """Enter the exchange in the register: from here on its end will be in the log."""
         self._rooms.register.begin(
             offer.exchange_id,
             peer=self._platform.id,
             state=State.OFFERED,
-            offer=document,
+            offer=offer.document(),
             log_size=self._rooms.log.size,
         )
         self._rooms.register.update(offer.exchange_id, State.OFFERED, mandate_id=mandate_id)
-        return _Run(offer, wire.Signed(document=document, signature=signature), mandate_id)
 
     def _keep_opening(self, offer: Offer, opening: Opening, court_key: bytes | None) -> None:
         """Seal the opening to this party and, where the mandate names one, to the court."""
         home = self._rooms.home
         folder = self._folder(offer.exchange_id)
         own = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        keep_opening(folder / "opening.sealed", own)
+        keep_opening(folder / OPENING, own)
         if court_key is not None:
             sealed = seal_opening(opening, offer.exchange_id, court_key)
             keep_opening(folder / "opening.court.sealed", sealed)
 
-    def _open(self, run: _Run, ask: Ask, encoded: Synchronised | None) -> Terms:
-        """Offer, verify the answer, log ``exchange.opened`` (sections 5 to 7)."""
-        response = self._with_current_heads(lambda since: self._offer(run, ask, since))
+    def _open(self, run: _Run, encoded: Synchronised | None) -> Terms:
+        """Offer, verify the answer, log ``exchange.opened`` (sections 5 to 7), unless it is there."""
+        exchange_id = run.offer.exchange_id
+        row = self._rooms.register.get(exchange_id)
+        if run.resumed and row is not None:
+            opened = self._journal.told(exchange_id, row.log_size).terms
+            if opened is not None:
+                return opened
+        response = self._with_current_heads(lambda since: self._offer(run, since))
         answer = self._read_answer(response.answer)
         self._require_answer(run.offer, answer, encoded)
         terms = Terms(
@@ -349,10 +546,10 @@ class Authority:
         )
         return terms
 
-    def _offer(self, run: _Run, ask: Ask, since: int) -> wire.OfferResponse:
+    def _offer(self, run: _Run, since: int) -> wire.OfferResponse:
         request = wire.OfferRequest(
             offer=run.signed_offer,
-            mandate=ask.mandate,
+            mandate=run.mandate,
             head=show_head(self._rooms.log, since),
             known_tree_size=self._heads.known_size(self._platform),
         )
@@ -436,26 +633,51 @@ class Authority:
 
     # Frames and close.
 
-    def _ask_and_close(
-        self, run: _Run, ask: Ask, terms: Terms, driver: Driver
+    def _ask_until_closed(
+        self, run: _Run, identifiers: pa.Array, terms: Terms, driver: Driver, elements: int
     ) -> tuple[pa.Array, SignedReceipt]:
-        """Run the protocol, exchange receipts, log ``exchange.closed`` (sections 8 and 9)."""
-        with RetainedElements(self._folder(terms.exchange_id) / "elements") as retained:
-            sealed = read_envelope(ask.mandate).mandate.sealed_request
-            frames = SignedFrames(self._channel, terms, self._signer, retained.add, approved=sealed)
+        """Ask and close; begin where the platform is when it has started again meanwhile."""
+        answered = self._how_far(run) if run.resumed else 0
+        while True:
+            try:
+                matched, totals = self._ask_all(run, identifiers, terms, driver, answered)
+                with self._unfinished(run) as unfinished:
+                    unfinished.keep_result(KeptResult(matched, elements), len(identifiers))
+                return matched, self._close(run.offer.exchange_id, terms, totals)
+            except ProtocolError as error:
+                # Each time is one more start of the platform's server.
+                if error.reason != RESTORED:
+                    raise
+            answered = self._how_far(run)
+
+    def _ask_all(
+        self, run: _Run, identifiers: pa.Array, terms: Terms, driver: Driver, answered: int
+    ) -> tuple[pa.Array, dict[str, SequenceTotals]]:
+        """Run the protocol from the first frame that is not finished on (section 8)."""
+        folder = self._folder(terms.exchange_id)
+        with RetainedElements(folder, run.offer) as retained, self._unfinished(run) as unfinished:
+            frames = SignedFrames(
+                self._channel,
+                terms,
+                self._signer,
+                retained=retained,
+                unfinished=unfinished,
+                answered=answered,
+                approved=read_envelope(run.mandate).mandate.sealed_request,
+            )
             try:
                 with contextlib.closing(frames):
-                    matched = driver.run(ask.identifiers, frames, self._asked(len(ask.identifiers)))
+                    matched = driver.run(identifiers, frames, self._asked(len(identifiers)))
             except PsishareError as error:
                 cause = frames.cause_of(error)
                 if cause is error:
                     raise
                 raise cause from error
             finally:
-                run.last = frames.last_request()
-        totals = frames.totals()
-        receipt = terms.receipt(totals, closed=write_time(now()))
-        return matched, self._close(run.offer.exchange_id, receipt)
+                last = frames.last_request()
+                if run.last is None or last.frames >= run.last.frames:
+                    run.last = last
+        return matched, frames.totals()
 
     def _asked(self, n_rows: int) -> Callable[[int], None]:
         done = 0
@@ -467,14 +689,34 @@ class Authority:
 
         return advanced
 
-    def _close(self, exchange_id: bytes, receipt: Receipt) -> SignedReceipt:
+    def _close(
+        self, exchange_id: bytes, terms: Terms, totals: dict[str, SequenceTotals]
+    ) -> SignedReceipt:
         """Sign the receipt, get it countersigned, and log it before a result is released."""
-        document = receipt.document()
-        signature = sign_receipt(document, self._signer)
-        self._rooms.register.update(
-            exchange_id, State.PENDING, receipt=document, authority_signature=signature
-        )
+        row = self._rooms.register.get(exchange_id)
+        if row is not None and row.receipt is not None and row.authority_signature is not None:
+            document, signature = row.receipt, row.authority_signature
+            self._require_same(Receipt.parse(document), terms, totals)
+        else:
+            document = terms.receipt(totals, closed=write_time(now())).document()
+            signature = sign_receipt(document, self._signer)
+            self._rooms.register.update(
+                exchange_id, State.PENDING, receipt=document, authority_signature=signature
+            )
         return self._finish_close(exchange_id, document, signature)
+
+    def _require_same(
+        self, signed: Receipt, terms: Terms, totals: dict[str, SequenceTotals]
+    ) -> None:
+        """Refuse to sign another receipt of an exchange that went on after the first one."""
+        differing = terms.receipt(totals, closed=signed.closed).same_but_closing_time(signed)
+        if differing:
+            raise ProtocolError(
+                f"the receipt signed before differs now in {', '.join(differing)}",
+                mend="Do not trust this exchange; reconcile both logs.",
+                reason="receipt_differs",
+                party=self._platform.id,
+            )
 
     def _finish_close(self, exchange_id: bytes, document: bytes, signature: bytes) -> SignedReceipt:
         """Get the countersignature, verify it and its log entry, and log the closing."""
@@ -529,20 +771,53 @@ class Authority:
 
     # After the close.
 
-    def _settle_pending(self) -> None:
-        """Ask again for the receipts that an earlier connection did not bring back."""
-        for row in self._rooms.register.pending(self._platform.id):
-            if row.receipt is None or row.authority_signature is None:
+    def _settle(self) -> None:
+        """Ask what became of the exchanges with this platform that were left open (section 13)."""
+        for row in self._rooms.register.unattended():
+            if row.peer != self._platform.id:
                 continue
-            try:
-                self._finish_close(row.exchange_id, row.receipt, row.authority_signature)
-            except ProtocolError as error:
-                known = self._rooms.register.get(row.exchange_id)
-                if known is None or not _is_unclosed(known, error):
-                    raise
-                self._log_abort(known, recorded(error), self._platform.id, self._requested(known))
-            else:
-                self._cosign_quietly(row.exchange_id)
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self._rooms.register.attending(row.exchange_id))
+                except InputError:
+                    continue  # another process has begun to work on it
+                if row.state is State.PENDING:
+                    self._settle_receipt(row)
+                else:
+                    self._settle_left(row)
+
+    def _settle_receipt(self, row: Row) -> bool:
+        """Ask again for a receipt that an earlier connection did not bring back.
+
+        Returns:
+            Whether the exchange is closed now. It is not where the platform has to be gone on with
+            first, nor where it has ended there, which is logged then.
+        """
+        if row.receipt is None or row.authority_signature is None:
+            return False
+        try:
+            self._finish_close(row.exchange_id, row.receipt, row.authority_signature)
+        except ProtocolError as error:
+            if error.reason == RESTORED:
+                return False
+            known = self._rooms.register.get(row.exchange_id)
+            if known is None or not _is_unclosed(known, error):
+                raise
+            self._left.abort(known, recorded(error), self._platform.id, self._left.requested(known))
+            return False
+        self._cosign_quietly(row.exchange_id)
+        return True
+
+    def _settle_left(self, row: Row) -> None:
+        """Abort an exchange that has ended at the platform; leave one that can go on."""
+        request = wire.ResumeRequest(exchange_id=row.exchange_id)
+        try:
+            self._channel.call(Call.RESUME, request)
+        except ProtocolError as error:
+            # An offer that never arrived can be made again as long as it is timely.
+            if error.reason == ENDED or (error.reason == UNKNOWN and row.state is State.OPENED):
+                last = self._left.requested(row)
+                self._left.abort(row, error.reason, self._platform.id, last)
 
     def _cosign_quietly(self, exchange_id: bytes) -> bool:
         """Exchange cosignatures; a failure never holds back a result, and False tells of it."""
@@ -569,47 +844,29 @@ class Authority:
             cosignature=cosign_head(self._rooms.home, theirs),
             cosigned_size=parse_checkpoint(theirs).tree_size,
         )
-        response: wire.CosignResponse = self._channel.call(Call.COSIGN, request)  # type: ignore[assignment]
+        response: wire.CosignResponse = self._once.call(Call.COSIGN, request)  # type: ignore[assignment]
         keep_cosignature(self._rooms.log, own_size, response.cosignature, self._platform)
 
     # Failures.
 
     def recover(self) -> int:
-        """Record how the exchanges ended that a process that is gone left open.
-
-        A receipt that this side has signed stays pending until the platform is reached.
+        """Record how exchanges ended that were left open too long, or that the log tells the end of.
 
         Returns:
             How many were recorded as aborted.
         """
-        orphans = self._rooms.register.orphans()
-        return sum(self._record(row) for row in orphans)
-
-    def _record(self, row: Row) -> bool:
-        """Enter what the log tells of an exchange's end; where it tells none, that it was cut off."""
-        told = self._journal.told(row.exchange_id, row.log_size)
-        update = self._rooms.register.update
-        if told.closed is not None:
-            update(row.exchange_id, State.CLOSED, closed_index=told.closed)
-        elif told.aborted is not None:
-            update(row.exchange_id, State.ABORTED, reason=told.aborted)
-        elif told.refused is not None and not told.opened:
-            update(row.exchange_id, State.REFUSED, reason=told.refused)
-        elif row.state is not State.PENDING:
-            self._log_abort(row, "interrupted", self._id, self._requested(row))
-            return True
-        return False
-
-    def _requested(self, row: Row) -> LastFrame:
-        """Work out how far the requests of an exchange had come, from what was retained of it."""
-        elements = self._folder(row.exchange_id) / "elements"
-        return requested(elements, Offer.parse(row.offer), self._signer)
+        return self._left.recover()
 
     @contextlib.contextmanager
     def _ending_well(self, run: _Run) -> Iterator[None]:
-        """Log whatever ends the exchange before its time, and tell the platform."""
+        """Log whatever ends the exchange before its time, and tell the platform.
+
+        A connection that is lost ends nothing.
+        """
         try:
             yield
+        except TransportError as error:
+            raise _left_open(run.offer.exchange_id, error) from error
         except BaseException as error:
             self._end(run, error)
             raise
@@ -626,9 +883,9 @@ class Authority:
                 self._journal.refused(run.offer.exchange_id, run.offer, reason, row.peer)
                 self._rooms.register.update(row.exchange_id, State.REFUSED, reason=reason)
             else:
-                self._log_abort(row, reason, self._at_fault(error), run.last)
+                self._left.abort(row, reason, self._at_fault(error), run.last)
         if not run.refused:
-            self._tell(run.offer.exchange_id, reason, error)
+            self._tell(run.offer.exchange_id, reason)
 
     def _at_fault(self, error: BaseException) -> str:
         """Name the platform for what it did or told of itself, and this party for all else."""
@@ -636,19 +893,11 @@ class Authority:
         theirs = isinstance(error, PsishareError) and error.party == platform
         return platform if theirs or isinstance(error, PeerError) else self._id
 
-    def _log_abort(self, row: Row, reason: str, at_fault: str, last: LastFrame | None) -> None:
-        self._journal.aborted(
-            Ending(row.exchange_id, row.peer, row.mandate_id, reason, at_fault, last)
-        )
-        self._rooms.register.update(row.exchange_id, State.ABORTED, reason=reason)
-
-    def _tell(self, exchange_id: bytes, reason: str, error: BaseException) -> None:
-        """Tell the platform of the abort, where it can still be told."""
-        if isinstance(error, TransportError):
-            return
+    def _tell(self, exchange_id: bytes, reason: str) -> None:
+        """Tell the platform of the abort, once."""
         with contextlib.suppress(PsishareError):
             request = wire.AbortRequest(exchange_id=exchange_id, reason=reason)
-            self._channel.call(Call.ABORT, request, timeout_s=ABORT_TIMEOUT_S)
+            self._once.call(Call.ABORT, request, timeout_s=ABORT_TIMEOUT_S)
 
     def _folder(self, exchange_id: bytes) -> Path:
         return self._rooms.home.exchanges_path / exchange_id.hex()
@@ -663,7 +912,13 @@ class Driver(Protocol):
         """Ask about every identifier; return the indices that matched, ``uint64``, ascending."""
 
 
-def _driver(ask: Ask, seed: _native.Seed, encoded: Synchronised | None) -> Driver:
+def _driver(
+    protocol: suite.Protocol,
+    output: Output,
+    n_rows: int,
+    seed: _native.Seed,
+    encoded: Synchronised | None,
+) -> Driver:
     """Choose the computation.
 
     Raises:
@@ -678,10 +933,21 @@ def _driver(ask: Ask, seed: _native.Seed, encoded: Synchronised | None) -> Drive
             bits=manifest.fingerprint_bits,
             lookup=encoded.contents.contains,
         )
-    if ask.protocol is suite.Protocol.OPENMINED:
-        require_size(len(ask.identifiers))
+    if protocol is suite.Protocol.OPENMINED:
+        require_size(n_rows)
         return OpenminedAuthority(seed=seed)
-    return EcdhAuthority(scalar=seed.scalar(), output=ask.output)
+    return EcdhAuthority(scalar=seed.scalar(), output=output)
+
+
+def _left_open(exchange_id: bytes, error: TransportError) -> TransportError:
+    """Return an error of the line with what it means for the exchange."""
+    return TransportError(
+        f"{error.message}; the exchange {exchange_id.hex()[:16]} is left open",
+        mend=f"Go on with `psishare match --resume {exchange_id.hex()[:16]}` within 24 hours, sooner"
+        " if the platform waits for less; or end it with `psishare exchange abandon`.",
+        reason=error.reason,
+        party=error.party,
+    )
 
 
 def _is_unclosed(row: Row, error: BaseException) -> bool:

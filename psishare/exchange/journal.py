@@ -26,6 +26,7 @@ from psishare.audit.entry import (
 )
 from psishare.datasets.manifest import NAME
 from psishare.exchange.document import write_time
+from psishare.exchange.terms import Terms
 
 if TYPE_CHECKING:
     from psishare.audit.entry import Entry
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from psishare.exchange.hold import Hold
     from psishare.exchange.offer import Offer
     from psishare.exchange.receipt import SignedReceipt
-    from psishare.exchange.terms import Terms
     from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.revocation import RevocationList
 
@@ -87,6 +87,7 @@ class Told:
 
     Attributes:
         opened: whether it tells of its opening.
+        terms: what it was opened on, or None.
         closed: the index of its closing, or None.
         aborted: the reason of its abort, or None.
         refused: the reason of its refusal, or None.
@@ -95,6 +96,7 @@ class Told:
     """
 
     opened: bool = False
+    terms: Terms | None = None
     closed: int | None = None
     aborted: str | None = None
     refused: str | None = None
@@ -105,7 +107,7 @@ class Told:
         """Take in one more entry about the exchange."""
         match entry:
             case ExchangeOpened():
-                self.opened = True
+                self.opened, self.terms = True, Terms.of(entry)
             case ExchangeClosed():
                 self.closed = index
             case ExchangeAborted():
@@ -120,6 +122,12 @@ class Told:
                 self.decided = "rejected"
             case _:
                 pass
+
+    @property
+    def ended(self) -> bool:
+        """Whether it tells of an end."""
+        refused = self.refused is not None and not self.opened
+        return self.closed is not None or self.aborted is not None or refused
 
 
 class Journal:

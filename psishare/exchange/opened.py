@@ -2,6 +2,7 @@
 
 Frames are committed in the order of their numbers, each before it is evaluated; evaluations run side
 by side. Every call may come again and gets the same answer (protocols/specs/exchange.md, section 8).
+One that a process left that is gone is made again from its past, and goes on (section 13).
 """
 
 from __future__ import annotations
@@ -42,16 +43,19 @@ from psishare.transport.wire_pb2 import (
     EvaluateRequest,
     FetchRequest,
     FrameResponse,
+    ResumeResponse,
     ReturnRequest,
     ReturnResponse,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Sequence as Many
     from datetime import datetime
 
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
+    from psishare.mandates.budget import CommittedFrame
     from psishare.mandates.envelope import VerifiedMandate
 
 PENDING_AFTER_S = 2.0
@@ -73,6 +77,26 @@ class FrameLedger(Protocol):
         """Commit a frame, or recognise one that was committed."""
 
 
+class AnswerLedger(Protocol):
+    """Where the digests of answers are kept (``exchange.register.Register``)."""
+
+    def answered(self, exchange_id: bytes, index: int, digest: bytes) -> None:
+        """Keep one, so that another process finds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an exchange had come to in a process that is gone.
+
+    Attributes:
+        committed: its request frames, in order.
+        answers: the digests of the answers that were kept, by frame.
+    """
+
+    committed: Many[CommittedFrame]
+    answers: Mapping[int, bytes]
+
+
 class _Calls:
     """The calls that are being worked on, and when the last of them ended."""
 
@@ -80,11 +104,13 @@ class _Calls:
         self._lock = threading.Lock()
         self._under_way = 0
         self._last = time.monotonic()
+        self.any = False
 
     @contextlib.contextmanager
     def one_more(self) -> Iterator[None]:
         with self._lock:
             self._under_way += 1
+            self.any = True
         try:
             yield
         finally:
@@ -119,11 +145,13 @@ class OpenedExchange:
         authority_key: the authority's pinned Ed25519 key.
         driver: the platform's computation.
         ledger: commits and charges frames.
+        answers: keeps the digests of answers.
         matched: for output ``both``, called once with the indices of the platform's matches.
         mandate: verified, as it stood when the exchange opened.
+        past: what it had come to in a process that is gone; None for a new exchange.
 
-    Attributes:
-        ending: held by whoever ends the exchange, so that it ends once and in one way.
+    Raises:
+        VerificationError: the past is not one of this exchange.
     """
 
     def __init__(
@@ -132,9 +160,11 @@ class OpenedExchange:
         authority_key: bytes,
         driver: Driver,
         ledger: FrameLedger,
-        matched: Callable[[pa.Array], None] | None = None,
+        answers: AnswerLedger,
         *,
+        matched: Callable[[pa.Array], None] | None = None,
         mandate: VerifiedMandate,
+        past: Past | None = None,
     ) -> None:
         self.terms = terms
         self.mandate = mandate
@@ -142,6 +172,7 @@ class OpenedExchange:
         self._authority_key = authority_key
         self._driver = driver
         self._ledger = ledger
+        self._answer_ledger = answers
         self._matched = matched
         self._sequences = _Sequences.start(terms.exchange_id)
         self._answer_digests: dict[int, bytes] = {}
@@ -153,7 +184,64 @@ class OpenedExchange:
         self._own = _OwnElements(driver, terms.offer.frame_rows, self._sequences.elements)
         self._late = _LateAnswers(terms.offer.frame_rows, self._sequences.answers)
         self._calls = _Calls()
-        self.ending = threading.Lock()
+        self._restored = past is not None
+        self._awaits_resume = self._restored
+        if past is not None:
+            self._take_up(past)
+
+    def _take_up(self, past: Past) -> None:
+        """Chain what was committed and answered before."""
+        for frame in past.committed:
+            if self._sequences.requests.add(frame.digest, frame.n_rows) != frame.transcript:
+                raise VerificationError(
+                    "the frames committed do not chain up to their transcripts",
+                    mend="Restore the state file, or verify the disk that it lies on.",
+                    reason="verification_failed",
+                )
+        if self.output is Output.MATCHES:
+            self._answer_digests.update(past.answers)
+            self._chain_answers()
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether it was taken up from a process that is gone, and nobody has called since."""
+        return self._restored and not self._calls.any
+
+    def require_resumed(self) -> None:
+        """Refuse calls until the authority has asked how far the exchange has come.
+
+        Raises:
+            ProtocolError: ``exchange_restored``; it ends nothing.
+        """
+        if self._awaits_resume:
+            raise ProtocolError(
+                "the platform has started again since this exchange was opened",
+                mend="Ask how far it has come, and go on from there.",
+                reason="exchange_restored",
+                party=self.terms.offer.authority,
+            )
+
+    def resume(self) -> ResumeResponse:
+        """Tell how far the exchange has come (section 13, steps 2 and 3)."""
+        with self._turn:
+            self._awaits_resume = False
+            requests = self._sequences.requests
+            return ResumeResponse(
+                requests=requests.frames, transcript=requests.value, answered=self._n_answered()
+            )
+
+    def _n_answered(self) -> int:
+        """Count the frames, from the first on, that need not be sent again."""
+        if self.output is not Output.MATCHES:
+            return next(i for i in range(len(self._answers) + 1) if i not in self._answers)
+        committed = self._sequences.requests.frames
+        known = committed if self._knows_order(committed) else committed - 1
+        return min(self._sequences.answers.frames, known)
+
+    def _knows_order(self, index: int) -> bool:
+        """Tell whether a new frame can be compared with the one before it."""
+        unordered = self._protocol is suite.Protocol.OPRF
+        return unordered or index == 0 or self._last_element is not None
 
     def require_in_force(self, now: datetime, clock_tolerance_s: int) -> None:
         """Refuse to go on once the mandate's validity has ended.
@@ -194,6 +282,10 @@ class OpenedExchange:
         with self._turn:
             self._keep_answer(request.index, answer.elements)
             self._turn.notify_all()
+        if self.output is Output.MATCHES:
+            self._answer_ledger.answered(
+                self.terms.exchange_id, request.index, self._answer_digests[request.index]
+            )
         if self.output is Output.COUNT:
             return FrameResponse()
         return FrameResponse(batch=encode_frame(answer.elements), proof=answer.proof)
@@ -318,8 +410,13 @@ class OpenedExchange:
     ) -> bool:
         """Commit a frame in its turn; False where the frame before it has not come yet."""
         index, requests = request.index, self._sequences.requests
+
+        def is_due() -> bool:
+            known = requests.frames > index
+            return known or (requests.frames == index and self._knows_order(index))
+
         with self._turn:
-            if not self._turn.wait_for(lambda: requests.frames >= index, PENDING_AFTER_S):
+            if not self._turn.wait_for(is_due, PENDING_AFTER_S):
                 return False
             new = requests.frames == index
             if new:
@@ -334,9 +431,10 @@ class OpenedExchange:
                 request.signature,
             )
             if new:
-                self._last_element = elements[-1].as_py()
                 requests.add(digest, len(elements))
-                self._turn.notify_all()
+            if index == requests.frames - 1:
+                self._last_element = elements[-1].as_py()
+            self._turn.notify_all()
         return True
 
     def _require_order(self, elements: pa.FixedSizeBinaryArray) -> None:
@@ -349,16 +447,24 @@ class OpenedExchange:
             self._answers[index] = elements
         if self.output is Output.COUNT:
             return
-        sequences = self._sequences
         digest = frame_digest("answers", index, len(elements), element_bytes_of(elements))
         self._answer_digests[index] = digest
-        offer = self.terms.offer
+        self._chain_answers()
+
+    def _chain_answers(self) -> None:
+        sequences, offer = self._sequences, self.terms.offer
         while (known := self._answer_digests.get(sequences.answers.frames)) is not None:
             at = sequences.answers.frames
             sequences.answers.add(known, frame_span(at, offer.rows, offer.frame_rows)[1])
 
-    def _require_complete(self) -> None:
-        """Refuse to close while a frame is missing in any sequence."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame of every sequence has passed."""
+        with self._turn:
+            return not self._missing()
+
+    def _missing(self) -> list[str]:
+        """Return the names of the sequences of which frames have not passed."""
         offer, answer, sequences = self.terms.offer, self.terms.answer, self._sequences
         due = {
             sequences.requests: offer.rows,
@@ -366,10 +472,11 @@ class OpenedExchange:
             sequences.elements: answer.elements,
             sequences.returns: answer.elements if self.output is Output.BOTH else 0,
         }
-        missing = [
-            transcript.sequence for transcript, rows in due.items() if transcript.rows != rows
-        ]
-        if missing:
+        return [transcript.sequence for transcript, rows in due.items() if transcript.rows != rows]
+
+    def _require_complete(self) -> None:
+        """Refuse to close while a frame is missing in any sequence."""
+        if missing := self._missing():
             raise ProtocolError(
                 f"the peer closes the exchange although {', '.join(missing)} are not complete",
                 mend="Use the same version of psishare on both sides.",

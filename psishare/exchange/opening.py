@@ -49,6 +49,22 @@ def unseal_opening(sealed: bytes, exchange_id: bytes, key: Unsealer) -> Opening:
     return Opening.parse(key.open(sealed, info=INFO, aad=exchange_id))
 
 
+def read_opening(path: Path) -> bytes:
+    """Return a sealed opening as it was kept.
+
+    Raises:
+        AuditError: ``state_write_failed``: it is gone or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AuditError(
+            f"{path} cannot be read: {error.strerror or type(error).__name__}",
+            mend="Check the disk and the permissions; without the opening the exchange cannot go on.",
+            reason="state_write_failed",
+        ) from error
+
+
 def keep_opening(path: Path, sealed: bytes) -> None:
     """Keep a sealed opening, durably, in the folder of its exchange.
 

@@ -4,6 +4,7 @@ Promises: no group operation before mandate, policy and budget allow it and ``ex
 durable in the log; no answer for a frame that is not committed and charged; no countersignature
 leaves without ``exchange.closed`` in the log. Every call is idempotent. Refusals and aborts are
 logged; what a full disk or a kill kept from the log is recorded as soon as it takes entries again.
+What a process that is gone left open is taken up, and goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from psishare import _native
 from psishare.errors import (
     AuditError,
     AuthorisationError,
+    ConfigError,
     InternalError,
     PeerError,
     ProtocolError,
@@ -43,12 +45,18 @@ from psishare.exchange.heads import (
 )
 from psishare.exchange.journal import Ending, Journal, Told
 from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
-from psishare.exchange.opened import OpenedExchange
-from psishare.exchange.opening import Opening, keep_opening, seal_opening
+from psishare.exchange.opened import OpenedExchange, Past
+from psishare.exchange.opening import (
+    Opening,
+    keep_opening,
+    read_opening,
+    seal_opening,
+    unseal_opening,
+)
 from psishare.exchange.reasons import REFUSALS, recorded, refusal_class
 from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
 from psishare.exchange.recount import recount
-from psishare.exchange.register import LIVE, Row, State
+from psishare.exchange.register import LIVE, Row, State, require_unfinished
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement
 from psishare.mandates.archive import MandateArchive
@@ -58,6 +66,8 @@ from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Caller
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from psishare.exchange.offering import Offering
@@ -82,6 +92,19 @@ class _End:
 
     reason: str
     at_fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a platform that starts has made of the exchanges that were left open.
+
+    Attributes:
+        aborted: how many could not go on and are recorded as aborted.
+        restored: how many are open again.
+    """
+
+    aborted: int
+    restored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +169,87 @@ class Platform:
         self._exchanges_per_authority = exchanges_per_authority
         self._draining = False
 
-    def recover(self) -> int:
-        """Record how the exchanges ended that a process that is gone left open.
+    def recover(self) -> Recovered:
+        """Take up the exchanges that a process left open that is gone, or record how they ended.
 
-        Returns:
-            How many of them were aborted; the others had their receipt, or their end, already.
+        The rest had their receipt, or their end, already.
         """
         # A state that was lost or restored must not give back what the log says was spent.
         recount(self._rooms.log, self._rooms.budget)
-        interrupted = _End("interrupted", self._id)
-        orphans = [row.exchange_id for row in self._rooms.register.orphans()]
-        aborted = sum(self._record(exchange_id, interrupted) for exchange_id in orphans)
+        aborted = restored = 0
+        for row in self._rooms.register.orphans():
+            cause = self._restore(row)
+            if cause is None:
+                restored += 1
+            else:
+                aborted += self._record(row.exchange_id, _End(cause, self._id))
         self._free_reservations()
-        return aborted
+        return Recovered(aborted, restored)
+
+    def _restore(self, row: Row) -> str | None:
+        """Take up an exchange, or return why it ends (section 13, step 4)."""
+        if row.state is not State.OPENED:
+            return "interrupted"
+        told = self._journal.told(row.exchange_id, row.log_size)
+        if told.terms is None or told.ended:
+            return "interrupted"
+        try:
+            exchange = self._take_up(told.terms)
+        except PsishareError as error:
+            _logger.warning(
+                "exchange %s cannot go on: %s [%s]",
+                row.exchange_id.hex()[:16],
+                error.message,
+                error.reason,
+            )
+            return "not_restorable"
+        with self._live.lock:
+            self._live.exchanges[row.exchange_id] = exchange
+        return None
+
+    def _take_up(self, terms: Terms) -> OpenedExchange:
+        """Make an exchange again from what the log, the register and the budget hold of it."""
+        rooms, offer = self._rooms, terms.offer
+        envelope = MandateArchive(rooms.home.mandates_path).get(offer.mandate_sha256)
+        if envelope is None:
+            raise _not_restorable("its mandate is not kept")
+        mandate = self._admission.verify_mandate(envelope)
+        offering = self._catalogue.find(offer.dataset, suite.Protocol(offer.protocol))
+        if offering is None:
+            raise _not_restorable(f"{offer.dataset} is not served with {offer.protocol}")
+        seed = self._seed_again(terms, offering)
+        return OpenedExchange(
+            terms,
+            rooms.peers.get(offer.authority).card.log_key,
+            offering.driver(suite.Protocol(offer.protocol), Output(offer.output), seed),
+            rooms.budget,
+            rooms.register,
+            matched=self._hand_out(offer),
+            mandate=mandate,
+            past=Past(
+                rooms.budget.committed_frames(offer.exchange_id),
+                rooms.register.answers(offer.exchange_id),
+            ),
+        )
+
+    def _seed_again(self, terms: Terms, offering: Offering) -> _native.Seed:
+        """Return the seed of an exchange, if what is served is still what was answered."""
+        answer, home = terms.answer, self._rooms.home
+        served = offering.manifest_sha256, offering.n_elements
+        if served != (answer.manifest_sha256, answer.elements):
+            raise _not_restorable(f"{answer.dataset} is no longer what it was")
+        root = offering.input_root
+        if root is None:
+            return _native.Seed.generate()
+        sealed = read_opening(self._opening_path(terms.exchange_id))
+        opening = unseal_opening(sealed, terms.exchange_id, home.sealing_key())
+        seed = _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed))
+        if seed.commitment(root).hex() != answer.opening_commitment:
+            raise _not_restorable(f"{answer.dataset} is no longer what it was")
+        return seed
+
+    def _opening_path(self, exchange_id: bytes) -> Path:
+        return self._rooms.home.exchanges_path / exchange_id.hex() / "opening.sealed"
 
     def _free_reservations(self) -> None:
         """Free what is still reserved for exchanges that have ended, or were never opened."""
@@ -189,6 +280,7 @@ class Platform:
             Call.CLOSE: self._close,
             Call.COSIGN: self._cosign,
             Call.ABORT: self._abort,
+            Call.RESUME: self._resume,
         }
         return answers[call](request, peer)
 
@@ -200,17 +292,45 @@ class Platform:
         """
         for exchange in self._open_exchanges():
             if exchange.idle_s() > self._idle_timeout_s:
-                authority = exchange.terms.offer.authority
-                self._end_quietly(exchange, _End("peer_silent", authority))
+                silent = _End("peer_silent", exchange.terms.offer.authority)
+                interrupted = _End("interrupted", self._id)
+                self._end_quietly(exchange, interrupted if exchange.is_left_alone else silent)
+        self._record_what_is_due()
+
+    def _record_what_is_due(self) -> None:
+        """Record the ends that the log would not take before, where it takes them now."""
         with self._live.lock:
             unrecorded = dict(self._live.unrecorded)
         for exchange_id, left in unrecorded.items():
             self._record_quietly(exchange_id, left.end)
 
-    def stop(self) -> None:
-        """Abort every exchange that is still open; the server no longer answers."""
-        for exchange in self._open_exchanges():
-            self._end_quietly(exchange, _End("interrupted", self._id))
+    def stop(self) -> int:
+        """Leave every exchange that is still open to the next start; the server no longer answers.
+
+        Returns:
+            How many they are.
+        """
+        self._record_what_is_due()
+        left = [exchange.terms.exchange_id for exchange in self._open_exchanges()]
+        try:
+            self._rooms.register.leave(left)
+        except AuditError as error:
+            # They are found all the same, once this process has ended.
+            _logger.warning("%s [%s]", error.message, error.reason)
+        return len(left)
+
+    def abandon(self, exchange_id: bytes) -> None:
+        """Abort an exchange that no process works on.
+
+        Raises:
+            InputError: ``exchange_running``; or ``exchange_finished``, it has ended or is to close.
+            AuditError: the log cannot take the entry.
+        """
+        register = self._rooms.register
+        with register.attending(exchange_id):
+            row = self._require_row(exchange_id)
+            require_unfinished(row)
+            self._record(exchange_id, _End("abandoned", self._id))
 
     def drain(self) -> None:
         """Open no exchange from now on; those that are open go on."""
@@ -286,8 +406,8 @@ class Platform:
         # One at a time, so that the same offer twice at once is opened once and answered twice.
         with self._offers:
             row = self._rooms.register.get(exchange_id)
-            if row is not None and row.state is State.REFUSED and row.peer == peer.id:
-                raise _refused_before(row.reason or "")
+            if row is not None and row.peer == peer.id:
+                _require_no_end(row, peer)
             offered = _Offered(exchange_id)
             try:
                 terms = self._admit(offered, request, peer, caller)
@@ -359,7 +479,8 @@ class Platform:
             peer.card.log_key,
             driver,
             rooms.budget,
-            self._hand_out(offer),
+            rooms.register,
+            matched=self._hand_out(offer),
             mandate=mandate,
         )
         with self._live.lock:
@@ -404,7 +525,7 @@ class Platform:
             operator_salt=bytes(32).hex(),
         )
         sealed = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        keep_opening(home.exchanges_path / offer.exchange_id.hex() / "opening.sealed", sealed)
+        keep_opening(self._opening_path(offer.exchange_id), sealed)
 
     def _hand_out(self, offer: Offer) -> Callable[[pa.Array], None] | None:
         matched = self._matched
@@ -451,6 +572,7 @@ class Platform:
     ) -> Any:
         """Run a step of an open exchange; whatever fails in it ends the exchange."""
         exchange = self._require_live(request.exchange_id, peer)
+        exchange.require_resumed()
         try:
             with exchange.working():
                 exchange.require_in_force(now(), self._rooms.policy.clock_tolerance_s)
@@ -479,6 +601,8 @@ class Platform:
         return self._closed_again(request, peer)
 
     def _close_open(self, exchange: OpenedExchange, claimed: wire.Signed, peer: Peer) -> None:
+        if not exchange.is_complete:
+            exchange.require_resumed()
         try:
             with exchange.working():
                 signed = self._countersign(exchange, claimed, peer)
@@ -592,6 +716,9 @@ class Platform:
         )
 
     # Ends.
+
+    def _resume(self, request: wire.ResumeRequest, peer: Peer) -> wire.ResumeResponse:
+        return self._require_live(request.exchange_id, peer).resume()
 
     def _abort(self, request: wire.AbortRequest, peer: Peer) -> wire.AbortResponse:
         with self._live.lock:
@@ -724,6 +851,23 @@ def _note_unrecorded(exchange_id: bytes, error: AuditError) -> None:
         error.message,
         error.reason,
     )
+
+
+def _not_restorable(fault: str) -> ConfigError:
+    """Return the error of a platform that starts and lacks what an exchange goes on with."""
+    return ConfigError(
+        fault,
+        mend="Serve what was served before; the authority has to make a new offer.",
+        reason="not_restorable",
+    )
+
+
+def _require_no_end(row: Row, peer: Peer) -> None:
+    """Answer an offer as before whose exchange has ended before its first frame, or later."""
+    if row.state is State.REFUSED:
+        raise _refused_before(row.reason or "")
+    if row.state is State.ABORTED:
+        raise _not_open(row, peer)
 
 
 def _refused_before(reason: str) -> PsishareError:

@@ -159,7 +159,6 @@ REASONS: tuple[Reason, ...] = (
             "mandate_mismatch": "The mandate sent is not the one that the offer names.",
             "mandate_other_output": "The mandate does not allow this output.",
             "mandate_over_rows": "More rows are asked for than the mandate allows in one exchange.",
-            "manifest_mismatch": "The dataset has another epoch than the one offered on.",
             "not_authorised": "The platform refuses, for a reason that is not known here.",
             "output_unsupported": "The protocol cannot give this output.",
             "over_max_query": "More rows are asked for than may be in one exchange.",
@@ -180,6 +179,11 @@ REASONS: tuple[Reason, ...] = (
             "ruleset_mismatch": "Both sides have another canonical form of this kind.",
             "version_mismatch": "Both sides speak another version of the wire, or another suite.",
         },
+    ),
+    *_rows(
+        AuthorisationError,
+        _OFFER_OR_LATER,
+        {"manifest_mismatch": "The dataset has another epoch than the one offered on."},
     ),
     *_rows(
         AuthorisationError,
@@ -211,6 +215,7 @@ REASONS: tuple[Reason, ...] = (
             "element_invalid": "An element is the identity or not canonically encoded.",
             "elements_out_of_order": "Elements do not come in strictly increasing order.",
             "exchange_ended": "A call came for an exchange that has ended.",
+            "exchange_restored": "The platform has started again: ask it how far it has come.",
             "exchange_incomplete": "The exchange was to be closed before every frame had passed.",
             "exchange_unknown": "A call came for an exchange that does not exist.",
             "fault_malformed": "The peer's error message cannot be read.",
@@ -373,6 +378,13 @@ REASONS: tuple[Reason, ...] = (
         {"cancelled": "Whoever had asked for the exchange stopped it."},
     ),
     *_rows(
+        ConfigError,
+        (ABORTED,),
+        {
+            "not_restorable": "A platform that started again lacks what the exchange was opened on.",
+        },
+    ),
+    *_rows(
         InputError,
         (ABORTED,),
         {"input_invalid": "A value cannot be used: the row is named, never the value."},
@@ -402,12 +414,16 @@ REASONS: tuple[Reason, ...] = (
             "exchange_not_found": "This party has no such exchange.",
             "file_unreadable": "A file cannot be read.",
             "format_unknown": "The file's format is not known.",
+            "address_unknown": "Where the platform listens was not said.",
+            "exchange_finished": "The exchange has ended, or is about to.",
+            "exchange_running": "Another process works on the exchange.",
             "input_changed": "The input changed while it was being used.",
             "input_unreadable": "The input cannot be read.",
             "key_malformed": "The key is not KIND=COLUMN.",
             "kind_unknown": "There is no such kind of identifier.",
             "memory_too_small": "The bound on memory is too small to encode in.",
             "mandate_invalid": "A field of the mandate to draft is not permitted.",
+            "list_differs": "The list is not the one that the exchange was begun with.",
             "mandate_missing": "The mandate's file cannot be read.",
             "mandate_not_ours": "The mandate is of other parties than whoever would revoke it.",
             "list_not_approved": "The list is not the one that the mandate approves.",
@@ -523,6 +539,7 @@ REASONS: tuple[Reason, ...] = (
 _BY_CODE_AND_CLASS = {(reason.code, reason.error): reason for reason in REASONS}
 
 ENDINGS = {
+    "abandoned": "This party gave the exchange up before it had ended.",
     "interrupted": "The process that ran the exchange ended or was stopped.",
     "peer_aborted": "The other party aborted the exchange.",
 }

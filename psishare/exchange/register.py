@@ -6,24 +6,30 @@ behind. Every row names its owner, a lock file that the owning process holds as 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from psishare.errors import AuditError, ConfigError
+from psishare.errors import AuditError, ConfigError, InputError
 from psishare.exchange.document import now, write_time
 from psishare.exchange.receipt import Receipt, SignedReceipt
 from psishare.mandates.state_file import StateFile
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = frozenset({1, SCHEMA_VERSION})
+"""Version 2 has the table of answers besides, which is made where it is missing."""
+NOBODY = "nobody.lock"
+"""Stands for an owner that is gone; no process has a lock file of this name."""
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS register_schema (version INTEGER NOT NULL)"
 _EXCHANGES_TABLE = """
 CREATE TABLE IF NOT EXISTS exchanges (
@@ -53,6 +59,14 @@ CREATE TABLE IF NOT EXISTS deliveries (
     PRIMARY KEY (peer, mandate_sha256, dataset, manifest_sha256)
 ) WITHOUT ROWID
 """
+_ANSWERS_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    exchange_id BLOB NOT NULL,
+    frame INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (exchange_id, frame)
+) WITHOUT ROWID
+"""
 _COLUMNS = (
     "exchange_id, peer, state, offer, log_size, mandate_id, answer, receipt, authority_signature,"
     " platform_signature, closed_index, reason, started, updated"
@@ -75,6 +89,7 @@ class State(StrEnum):
 
 
 LIVE = (State.OFFERED, State.OPENED, State.PENDING)
+ENDED = frozenset({State.CLOSED, State.ABORTED, State.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +141,8 @@ class Register:
 
     def __init__(self, path: Path, locks: Path) -> None:
         self.locks = locks
+        self._attended: set[bytes] = set()
+        self._attending = threading.Lock()
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
         self._state = StateFile(path)
         try:
@@ -133,6 +150,7 @@ class Register:
                 database.execute(_VERSION_TABLE)
                 database.execute(_EXCHANGES_TABLE)
                 database.execute(_DELIVERIES_TABLE)
+                database.execute(_ANSWERS_TABLE)
                 _check_version(database, path)
             self._lock: int | None = _take_lock(locks, self._owner)
         except BaseException:
@@ -177,6 +195,8 @@ class Register:
                 f"UPDATE exchanges SET state = ?, updated = ?{assignments} WHERE exchange_id = ?",  # noqa: S608  column names are this module's callers' keywords
                 (state, write_time(now()), *values.values(), exchange_id),
             )
+            if state in ENDED:
+                database.execute("DELETE FROM answers WHERE exchange_id = ?", (exchange_id,))
 
     def get(self, exchange_id: bytes) -> Row | None:
         """Return one exchange, or None."""
@@ -209,6 +229,85 @@ class Register:
                 "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?)",
                 (peer, mandate_sha256, dataset, manifest_sha256),
             )
+
+    def answered(self, exchange_id: bytes, index: int, digest: bytes) -> None:
+        """Keep the digest of the answer to a frame; it outlives this process when this returns.
+
+        The disk is not waited for: what a failing machine loses is worked out again.
+        """
+        with self._state.writing(durable=False) as database:
+            database.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (exchange_id, index, digest)
+            )
+
+    def answers(self, exchange_id: bytes) -> dict[int, bytes]:
+        """Return the digests of the answers that are kept, by frame."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT frame, digest FROM answers WHERE exchange_id = ?", (exchange_id,)
+            )
+            return dict(found.fetchall())
+
+    @contextlib.contextmanager
+    def attending(self, exchange_id: bytes) -> Iterator[None]:
+        """Work on an exchange, alone among all threads and processes of this host.
+
+        One that is about to be entered is attended to first.
+
+        Raises:
+            InputError: ``exchange_running``: another one works on it.
+        """
+        with self._attending:
+            if exchange_id in self._attended or not self._take_over(exchange_id):
+                raise InputError(
+                    f"another process is working on the exchange {exchange_id.hex()[:16]}",
+                    mend="Let it finish, or end it first.",
+                    reason="exchange_running",
+                )
+            self._attended.add(exchange_id)
+        try:
+            yield
+        finally:
+            with self._attending:
+                self._attended.discard(exchange_id)
+
+    def _take_over(self, exchange_id: bytes) -> bool:
+        """Make an exchange ours; False where a living process owns it."""
+        with self._state.writing() as database:
+            found = database.execute(
+                "SELECT owner FROM exchanges WHERE exchange_id = ?", (exchange_id,)
+            ).fetchone()
+            if found is not None and found[0] != self._owner:
+                if not self._is_gone(found[0]):
+                    return False
+                database.execute(
+                    "UPDATE exchanges SET owner = ? WHERE exchange_id = ?",
+                    (self._owner, exchange_id),
+                )
+        return True
+
+    def leave(self, exchange_ids: Iterable[bytes]) -> None:
+        """Leave unfinished exchanges to whichever process looks for them next."""
+        with self._state.writing() as database:
+            database.executemany(
+                "UPDATE exchanges SET owner = ? WHERE exchange_id = ?",
+                [(NOBODY, exchange_id) for exchange_id in exchange_ids],
+            )
+
+    def unattended(self) -> list[Row]:
+        """Return the unfinished exchanges that nobody works on, the newest first.
+
+        They are those of processes that are gone, and this one's own that it does not attend to.
+        """
+        self.orphans()
+        with self._attending:
+            attended = set(self._attended)
+        rows = self._rows(
+            f"WHERE owner = ? AND state IN ({_marks(LIVE)}) ORDER BY started DESC, exchange_id",
+            self._owner,
+            *LIVE,
+        )
+        return [row for row in rows if row.exchange_id not in attended]
 
     def orphans(self) -> list[Row]:
         """Return the unfinished exchanges of processes that are gone, and make them ours.
@@ -262,16 +361,32 @@ class Register:
             yield Row(exchange_id, peer, State(state), *rest)
 
 
+def require_unfinished(row: Row) -> None:
+    """Refuse to end an exchange that has ended, or of which a doubly signed receipt may exist.
+
+    Raises:
+        InputError: ``exchange_finished``.
+    """
+    if row.state not in {State.OFFERED, State.OPENED}:
+        raise InputError(
+            f"the exchange {row.exchange_id.hex()[:16]} is {row.state.value}",
+            mend="Only an exchange that is offered or opened can be abandoned.",
+            reason="exchange_finished",
+        )
+
+
 def _check_version(database: sqlite3.Connection, path: Path) -> None:
     found = database.execute("SELECT version FROM register_schema").fetchone()
     if found is None:
         database.execute("INSERT INTO register_schema VALUES (?)", (SCHEMA_VERSION,))
-    elif found[0] != SCHEMA_VERSION:
+    elif found[0] not in _READABLE:
         raise ConfigError(
             f"{path} holds exchanges in format {found[0]}, and this psishare reads {SCHEMA_VERSION}",
             mend="Use the version of psishare that wrote it, or a newer one.",
             reason="home_version",
         )
+    else:
+        database.execute("UPDATE register_schema SET version = ?", (SCHEMA_VERSION,))
 
 
 def _take_lock(locks: Path, owner: str) -> int:

@@ -6,11 +6,16 @@ Source: protocols/specs/exchange.md, section 8.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from psishare.errors import AuthorisationError, ProtocolError, PsishareError, TransportError
+from psishare.errors import (
+    AuthorisationError,
+    InternalError,
+    ProtocolError,
+    PsishareError,
+    TransportError,
+)
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import SequenceTotals
 from psishare.exchange.retained import NOTHING_REQUESTED, Requested
@@ -31,22 +36,24 @@ from psishare.transport.channel import Call
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from psishare.exchange.patient_channel import PatientChannel
+    from psishare.exchange.retained import RetainedElements
     from psishare.exchange.terms import Terms
+    from psishare.exchange.unfinished import Unfinished
     from psishare.keys.signer import Signer
     from psishare.mandates.sealed_request import SealedRequest
-    from psishare.transport.channel import Channel
 
 MAX_PENDING = 1_800
 """How often a peer may answer ``pending`` to one call; each takes it up to two seconds."""
 ENDED = "exchange_ended"
 LANES = 3
 """Sequences that are under way at once: requests, elements, and elements sent back."""
+NO_DIGEST = bytes(32)
+"""Stands for an answer that comes later."""
 _WIRE_SEQUENCE = {
     Sequence.ELEMENTS: wire.SEQUENCE_ELEMENTS,
     Sequence.ANSWERS: wire.SEQUENCE_ANSWERS,
 }
-
-Sent = Callable[["pa.FixedSizeBinaryArray"], None]
 
 
 class SignedFrames:
@@ -56,30 +63,37 @@ class SignedFrames:
         channel: to the platform.
         terms: what was offered and answered.
         signer: the authority's Ed25519 signer.
-        sent: called with the elements of each request frame, in order, before it is sent.
+        retained: keeps the elements of each request frame before it is sent.
+        unfinished: keeps what was learnt from each.
+        answered: how many frames, from the first on, need not be sent again where they are finished.
         approved: the frames that the mandate approves; None where it does not name them.
     """
 
     def __init__(
         self,
-        channel: Channel,
+        channel: PatientChannel,
         terms: Terms,
         signer: Signer,
-        sent: Sent,
         *,
+        retained: RetainedElements,
+        unfinished: Unfinished,
         approved: SealedRequest | None,
+        answered: int = 0,
     ) -> None:
-        self._channel = channel
+        self._closed = threading.Event()
+        self._channel = channel.until(self._closed)
         self._terms = terms
         self._signer = signer
-        self._sent = sent
         self._approved = approved
+        self._retained = retained
+        self._unfinished = unfinished
+        self._answered = min(answered, len(retained.digests))
+        self._answer_digests: dict[int, bytes] = {}
         self._width = suite.Protocol(terms.offer.protocol).element_bytes
         self._transcripts = {name: Transcript(name, terms.exchange_id) for name in Sequence}
         self._early: dict[Sequence, dict[int, tuple[bytes, int]]] = {name: {} for name in Sequence}
         self._requested = NOTHING_REQUESTED
         self._lock = threading.Lock()
-        self._closed = threading.Event()
         self._cause: PsishareError | None = None
         self._calls = ThreadPoolExecutor(LANES * IN_FLIGHT, thread_name_prefix="psishare-frame")
 
@@ -118,11 +132,8 @@ class SignedFrames:
 
     def evaluate(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[EvaluatedFrame]:
         """Sign and send request frame ``index``; frames come in order."""
-        self._require_approved(index, elements)
-        self._sent(elements)
-        transcript, signature = self._sign(Sequence.REQUESTS, REQUEST, index, elements)
-        requests = self._transcripts[Sequence.REQUESTS]
-        self._requested = Requested(requests.frames, requests.rows, transcript, signature)
+        digest = self._retained.add(index, elements)
+        transcript, signature = self._sign_request(index, digest, len(elements))
         request = wire.EvaluateRequest(
             exchange_id=self._terms.exchange_id,
             index=index,
@@ -131,6 +142,28 @@ class SignedFrames:
             batch=encode_frame(elements),
         )
         return self._calls.submit(self._evaluated, request, len(elements))
+
+    def finished(self, index: int) -> pa.Array | None:
+        """Return what was learnt from a frame that both sides have finished; sign and chain it."""
+        frame = self._unfinished.frame(index) if index < self._answered else None
+        if frame is None:
+            self._answered = min(self._answered, index)
+            return None
+        _start, rows = frame_span(index, self._terms.offer.rows, self.frame_rows)
+        self._sign_request(index, self._retained.digests[index], rows)
+        if not self._answers_come_late:
+            self._chain(Sequence.ANSWERS, index, frame.digest, rows)
+        return frame.learnt
+
+    def finish(self, index: int, learnt: pa.Array) -> None:
+        """Keep what was learnt from a frame, sealed."""
+        with self._lock:
+            digest = self._answer_digests.pop(index, NO_DIGEST)
+        self._unfinished.keep_frame(index, digest, learnt)
+
+    @property
+    def _answers_come_late(self) -> bool:
+        return Output(self._terms.offer.output) is Output.COUNT
 
     def fetch(self, sequence: Sequence, index: int) -> Future[pa.FixedSizeBinaryArray]:
         """Fetch one frame of the platform's elements or late answers."""
@@ -141,7 +174,9 @@ class SignedFrames:
 
     def send_back(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[None]:
         """Sign and return a frame of the platform's elements, blinded by both."""
-        transcript, signature = self._sign(Sequence.RETURNS, RETURN, index, elements)
+        n_rows = len(elements)
+        digest = frame_digest(Sequence.RETURNS, index, n_rows, element_bytes_of(elements))
+        transcript, signature = self._sign(Sequence.RETURNS, RETURN, digest, n_rows)
         request = wire.ReturnRequest(
             exchange_id=self._terms.exchange_id,
             index=index,
@@ -153,11 +188,14 @@ class SignedFrames:
 
     def _evaluated(self, request: wire.EvaluateRequest, n_rows: int) -> EvaluatedFrame:
         response = self._patiently(Call.EVALUATE, request)
-        if Output(self._terms.offer.output) is Output.COUNT:
+        if self._answers_come_late:
             _require_empty(response)
             return EvaluatedFrame(None)
         elements = decode_frame(response.batch, n_rows=n_rows, element_bytes=self._width)
-        self._chain(Sequence.ANSWERS, request.index, elements)
+        digest = frame_digest(Sequence.ANSWERS, request.index, n_rows, element_bytes_of(elements))
+        with self._lock:
+            self._answer_digests[request.index] = digest
+        self._chain(Sequence.ANSWERS, request.index, digest, n_rows)
         return EvaluatedFrame(elements, response.proof)
 
     def _fetched(self, sequence: Sequence, request: wire.FetchRequest) -> pa.FixedSizeBinaryArray:
@@ -166,7 +204,8 @@ class SignedFrames:
         total = self.n_elements if of_own else self._terms.offer.rows
         _start, rows = frame_span(request.index, total, self.frame_rows)
         elements = decode_frame(response.batch, n_rows=rows, element_bytes=self._width)
-        self._chain(sequence, request.index, elements)
+        digest = frame_digest(sequence, request.index, rows, element_bytes_of(elements))
+        self._chain(sequence, request.index, digest, rows)
         return elements
 
     def _returned(self, request: wire.ReturnRequest) -> None:
@@ -196,35 +235,39 @@ class SignedFrames:
                     self._cause = error
             raise
 
+    def _sign_request(self, index: int, digest: bytes, n_rows: int) -> tuple[bytes, bytes]:
+        """Add a request frame to the transcript, sign it, and note how far the requests have come."""
+        self._require_approved(index, digest)
+        requests = self._transcripts[Sequence.REQUESTS]
+        if requests.frames != index:
+            raise InternalError("request frames come out of order", mend="Report this fault.")
+        transcript, signature = self._sign(Sequence.REQUESTS, REQUEST, digest, n_rows)
+        self._requested = Requested(requests.frames, requests.rows, transcript, signature)
+        return transcript, signature
+
     def _sign(
-        self, sequence: Sequence, label: str, index: int, elements: pa.FixedSizeBinaryArray
+        self, sequence: Sequence, label: str, digest: bytes, n_rows: int
     ) -> tuple[bytes, bytes]:
         """Add a frame to its transcript and sign the transcript after it."""
-        n_rows = len(elements)
-        digest = frame_digest(sequence, index, n_rows, element_bytes_of(elements))
+        index = self._transcripts[sequence].frames
         transcript = self._transcripts[sequence].add(digest, n_rows)
         statement = frame_statement(self._terms.exchange_id, index, transcript, n_rows)
         return transcript, sign_statement(self._signer, label, statement)
 
-    def _require_approved(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+    def _require_approved(self, index: int, digest: bytes) -> None:
         """Sign no request that the mandate does not approve, whatever has gone wrong here."""
-        if self._approved is None:
-            return
-        bytes_ = element_bytes_of(elements)
-        digest = frame_digest(Sequence.REQUESTS, index, len(elements), bytes_)
-        if not self._approved.approves(index, digest):
+        if self._approved is not None and not self._approved.approves(index, digest):
             raise AuthorisationError(
                 f"frame {index} is not the one that the mandate approves",
                 mend="Prepare the request again, and have a mandate made for it.",
                 reason="sealed_request_differs",
             )
 
-    def _chain(self, sequence: Sequence, index: int, elements: pa.FixedSizeBinaryArray) -> None:
+    def _chain(self, sequence: Sequence, index: int, digest: bytes, n_rows: int) -> None:
         """Chain received frames in order, whatever order they came in."""
-        digest = frame_digest(sequence, index, len(elements), element_bytes_of(elements))
         with self._lock:
             early, transcript = self._early[sequence], self._transcripts[sequence]
-            early[index] = digest, len(elements)
+            early[index] = digest, n_rows
             while (known := early.pop(transcript.frames, None)) is not None:
                 transcript.add(*known)
 

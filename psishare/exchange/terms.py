@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from psishare.exchange.offer import Answer, Offer
 from psishare.exchange.receipt import Receipt, SequenceTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from psishare.exchange.offer import Answer, Offer
+    from psishare.audit.entry import ExchangeOpened
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,21 @@ class Terms:
     answer: Answer
     answer_signature: bytes
     mandate_id: str
+
+    @classmethod
+    def of(cls, entry: ExchangeOpened) -> Self:
+        """Return the terms that an ``exchange.opened`` entry holds.
+
+        Raises:
+            VerificationError: a document in it is malformed.
+        """
+        return cls(
+            offer=Offer.parse(base64.b64decode(entry.offer)),
+            offer_signature=base64.b64decode(entry.offer_signature),
+            answer=Answer.parse(base64.b64decode(entry.answer)),
+            answer_signature=base64.b64decode(entry.answer_signature),
+            mandate_id=entry.mandate_id,
+        )
 
     @property
     def exchange_id(self) -> bytes:

@@ -169,6 +169,21 @@ class LastFrame:
     signature: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class CommittedFrame:
+    """A frame as it was committed and charged.
+
+    Attributes:
+        n_rows: its rows.
+        digest: its digest, 32 bytes.
+        transcript: the requests' transcript after it, 32 bytes.
+    """
+
+    n_rows: int
+    digest: bytes
+    transcript: bytes
+
+
 class Budget:
     """The ledger of what was spent; safe to share among threads, one for each process.
 
@@ -370,6 +385,16 @@ class Budget:
                 (exchange_id,),
             ).fetchone()
         return LastFrame(*found) if found else LastFrame(0, 0, None, None)
+
+    def committed_frames(self, exchange_id: bytes) -> tuple[CommittedFrame, ...]:
+        """Return every frame of an exchange that was charged, in order."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT n_rows, digest, transcript FROM budget_frames"
+                " WHERE exchange_id = ? ORDER BY frame",
+                (exchange_id,),
+            ).fetchall()
+        return tuple(CommittedFrame(*frame) for frame in found)
 
     def _prepare(self) -> None:
         with self._state.writing() as database:

@@ -1,6 +1,6 @@
 """``state.db``: one SQLite file that the threads and processes of one host share.
 
-Promises: a transaction that returned is durable; one that raised left nothing. One connection a
+Promises: a transaction that returned is durable unless it says otherwise; one that raised left nothing. One connection a
 process, whatever the number of its threads, so that threads that end leave nothing open. Rooms keep
 tables of their own in it.
 """
@@ -44,7 +44,6 @@ class StateFile:
         try:
             with self._translated():
                 self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
                 self._database.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             self._database.close()
@@ -56,14 +55,19 @@ class StateFile:
             self._database.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Run one durable transaction that holds the write lock from its start.
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Run one transaction that holds the write lock from its start.
+
+        Args:
+            durable: wait for the disk; without, what is written outlives the process, and perhaps
+                not the machine.
 
         Raises:
             AuditError: ``state_write_failed``; nothing was written.
             ConfigError: ``state_invalid``.
         """
         with self._lock, self._translated():
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

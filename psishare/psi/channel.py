@@ -57,6 +57,20 @@ class FrameChannel(Protocol):
     def fetch(self, sequence: Sequence, index: int) -> Future[pa.FixedSizeBinaryArray]:
         """Ask for frame ``index`` of the platform's own elements, or of its late answers."""
 
+    def finished(self, index: int) -> pa.Array | None:
+        """Return what was learnt from request frame ``index`` before an interruption.
+
+        Asked in order, before anything is sent: from the first None on, frames are to be sent.
+        """
+
+    def finish(self, index: int, learnt: pa.Array) -> None:
+        """Keep what was learnt from a request frame, so that it need not be sent again.
+
+        Args:
+            index: the frame's number; frames are finished in order.
+            learnt: ``uint8`` or ``fixed_size_binary``, no nulls; empty where nothing was learnt yet.
+        """
+
     def send_back(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[None]:
         """Return frame ``index`` of the platform's elements, blinded twice (output ``both``)."""
 

@@ -29,6 +29,8 @@ from psishare.psi.channel import (
 from psishare.psi.suite import Output, Sequence
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from psishare._native import EcdhScalar
 
 Progress = Callable[[int], None]
@@ -89,20 +91,28 @@ def _asking(
     answered: list[pa.FixedSizeBinaryArray],
     progress: Progress,
 ) -> Lane:
-    """Send every request frame; the answers come to ``answered``, in the order sent."""
+    """Send every request frame that is not finished; the answers come to ``answered``, in order."""
 
-    def finish(rows: int, answer: EvaluatedFrame) -> None:
-        if answer.elements is not None:
-            # What is no element would match nothing, and nobody would know.
-            _native.require_elements(answer.elements)
-            answered.append(answer.elements)
+    def finish(asked: tuple[int, int], answer: EvaluatedFrame) -> None:
+        index, rows = asked
+        # With output `count` the answers come later, all at once.
+        learnt = sent.slice(0, 0) if answer.elements is None else answer.elements
+        # What is no element would match nothing, and nobody would know.
+        _native.require_elements(learnt)
+        answered.append(learnt)
+        channel.finish(index, learnt)
         progress(rows)
 
-    calls = (
-        (len(frame), channel.evaluate(index, frame))
-        for index, frame in enumerate(frames(sent, channel.frame_rows))
-    )
-    return Window(finish), calls
+    def calls() -> Iterator[tuple[tuple[int, int], Future[EvaluatedFrame]]]:
+        for index, frame in enumerate(frames(sent, channel.frame_rows)):
+            known = channel.finished(index)
+            if known is None:
+                yield (index, len(frame)), channel.evaluate(index, frame)
+            else:
+                answered.append(known)
+                progress(len(frame))
+
+    return Window(finish), calls()
 
 
 class _PlatformElements:

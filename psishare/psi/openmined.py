@@ -68,14 +68,21 @@ class OpenminedAuthority:
         sent, rows = self._encrypted(identifiers)
         response = self._psi.Response()
 
-        def answered(rows: int, answer: EvaluatedFrame) -> None:
+        def answered(asked: tuple[int, int], answer: EvaluatedFrame) -> None:
+            index, n_rows = asked
             if answer.elements is not None:
                 response.encrypted_elements.extend(answer.elements.to_pylist())
-            progress(rows)
+                channel.finish(index, answer.elements)
+            progress(n_rows)
 
-        asking: Window[int, EvaluatedFrame] = Window(answered)
+        asking: Window[tuple[int, int], EvaluatedFrame] = Window(answered)
         for index, frame in enumerate(frames(sent, channel.frame_rows)):
-            asking.add(len(frame), channel.evaluate(index, frame))
+            known = channel.finished(index)
+            if known is not None:
+                response.encrypted_elements.extend(known.to_pylist())
+                progress(len(frame))
+                continue
+            asking.add((index, len(frame)), channel.evaluate(index, frame))
         asking.drain()
         setup = self._setup(_fetch_elements(channel))
         try:

@@ -71,21 +71,24 @@ class OprfAuthority:
         """
         matched: list[pa.Array] = []
 
-        def finish(asked: BlindedFrame, answer: EvaluatedFrame) -> None:
+        def finish(asked: tuple[int, BlindedFrame], answer: EvaluatedFrame) -> None:
+            index, frame = asked
             fingerprints = self._seed.finalize(
-                asked.identifiers,
-                asked.indices,
-                asked.blinded,
+                frame.identifiers,
+                frame.indices,
+                frame.blinded,
                 answer.elements,
                 proof=answer.proof,
                 public_key=self._public_key,
                 bits=self._bits,
             )
-            matched.append(asked.indices.filter(self._lookup(fingerprints)))
-            progress(len(asked.indices))
+            found = self._lookup(fingerprints)
+            matched.append(frame.indices.filter(found))
+            channel.finish(index, found.cast(pa.uint8()))
+            progress(len(frame.indices))
 
-        window: Window[BlindedFrame, EvaluatedFrame] = Window(finish)
-        run_beside_each_other((window, self._asking(identifiers, channel)))
+        window: Window[tuple[int, BlindedFrame], EvaluatedFrame] = Window(finish)
+        run_beside_each_other((window, self._asking(identifiers, channel, matched, progress)))
         return ascending(matched)
 
     def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
@@ -94,12 +97,23 @@ class OprfAuthority:
         return (frame.blinded for frame in frames)
 
     def _asking(
-        self, identifiers: pa.Array, channel: FrameChannel
-    ) -> Iterator[tuple[BlindedFrame, Future[EvaluatedFrame]]]:
-        """Blind and send a frame each time one is taken."""
-        asked = blinded_frames(self._seed, identifiers, channel.frame_rows)
-        for index, frame in enumerate(asked):
-            yield frame, channel.evaluate(index, frame.blinded)
+        self,
+        identifiers: pa.Array,
+        channel: FrameChannel,
+        matched: list[pa.Array],
+        progress: Progress,
+    ) -> Iterator[tuple[tuple[int, BlindedFrame], Future[EvaluatedFrame]]]:
+        """Blind and send a frame each time one is taken, but for those that are finished."""
+        order = self._seed.order(len(identifiers))
+        for index, start, rows in spans(len(identifiers), channel.frame_rows):
+            indices = order.slice(start, rows)
+            known = channel.finished(index)
+            if known is None:
+                frame = blinded_frame(self._seed, identifiers, indices)
+                yield (index, frame), channel.evaluate(index, frame.blinded)
+            else:
+                matched.append(indices.filter(known.cast(pa.bool_())))
+                progress(rows)
 
 
 def blinded_frames(seed: Seed, identifiers: pa.Array, frame_rows: int) -> Iterator[BlindedFrame]:
@@ -112,9 +126,13 @@ def blinded_frames(seed: Seed, identifiers: pa.Array, frame_rows: int) -> Iterat
     """
     order = seed.order(len(identifiers))
     for _index, start, rows in spans(len(identifiers), frame_rows):
-        indices = order.slice(start, rows)
-        values = identifiers.take(indices)
-        yield BlindedFrame(indices, values, seed.blind(values, indices))
+        yield blinded_frame(seed, identifiers, order.slice(start, rows))
+
+
+def blinded_frame(seed: Seed, identifiers: pa.Array, indices: pa.UInt64Array) -> BlindedFrame:
+    """Return the request frame of some of the values of a list."""
+    values = identifiers.take(indices)
+    return BlindedFrame(indices, values, seed.blind(values, indices))
 
 
 class OprfPlatform:

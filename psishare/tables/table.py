@@ -32,14 +32,32 @@ if TYPE_CHECKING:
     from psishare.tables.stamp import Stamp
 
 MAX_BATCH_ROWS = 65_536
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a table was read from and how: what ``open_table`` was given."""
+
+    path: Path
+    format: str | None
+    encoding: str
+    delimiter: str
+    header: bool
+    as_text: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under named columns. Make one with ``open_table`` or ``Table.from_arrow``."""
+    """Rows under named columns. Make one with ``open_table`` or ``Table.from_arrow``.
+
+    Attributes:
+        origin: where it can be read again by another process; None for what was in memory.
+    """
 
     _source: Source
     _files: tuple[DataFile, ...]
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         """Refuse a table without columns, or with two of one name."""
@@ -193,7 +211,11 @@ def open_table(
 
     parts = [opened(file, format_) for file, format_ in found]
     source = parts[0] if len(parts) == 1 else JoinedSource.of(parts, [str(f) for f, _ in found])
-    return Table(_as_text(source, as_text), tuple(file for file, _ in found))
+    again = Origin(
+        Path(path).absolute(), format and str(format), encoding, delimiter, header, tuple(as_text)
+    )
+    files = tuple(file for file, _ in found)
+    return Table(_as_text(source, as_text), files, None if str(path) == STANDARD_INPUT else again)
 
 
 def _as_text(source: Source, columns: Sequence[str]) -> Source:

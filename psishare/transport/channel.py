@@ -41,6 +41,7 @@ class Call(Enum):
     CLOSE = ("Close", wire.CloseRequest, wire.CloseResponse, "the receipt")
     COSIGN = ("Cosign", wire.CosignRequest, wire.CosignResponse, "the cosignature")
     ABORT = ("Abort", wire.AbortRequest, wire.AbortResponse, "the notice of an abort")
+    RESUME = ("Resume", wire.ResumeRequest, wire.ResumeResponse, "the question how far it has come")
 
     def __init__(
         self, rpc: str, request: type[Message], response: type[Message], step: str

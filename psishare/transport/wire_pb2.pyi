@@ -234,6 +234,22 @@ class AbortResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ResumeRequest(_message.Message):
+    __slots__ = ("exchange_id",)
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    def __init__(self, exchange_id: _Optional[bytes] = ...) -> None: ...
+
+class ResumeResponse(_message.Message):
+    __slots__ = ("requests", "transcript", "answered")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    requests: int
+    transcript: bytes
+    answered: int
+    def __init__(self, requests: _Optional[int] = ..., transcript: _Optional[bytes] = ..., answered: _Optional[int] = ...) -> None: ...
+
 class Fault(_message.Message):
     __slots__ = ("error", "reason", "message", "mend")
     ERROR_FIELD_NUMBER: _ClassVar[int]

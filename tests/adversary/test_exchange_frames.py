@@ -426,8 +426,9 @@ class Forger:
         asked = stage.ask(OURS[:rows], protocol=protocol, output=output, mandate=self.mandate)
         hello = self.authority._greet()
         seed = _native.Seed.generate()
-        run = self.authority._begin(asked, hello, None, seed, bytes(32))
-        self.terms = self.authority._open(run, asked, None)
+        offer, opening = self.authority._make_offer(asked, hello, None, seed, bytes(32))
+        run = self.authority._begin(asked, offer, opening, seed)
+        self.terms = self.authority._open(run, None)
         self.id = self.terms.exchange_id
         self.sent = _native.sort_elements(self.scalar.blind(asked.identifiers))[0].to_pylist()
         self.requests = Transcript("requests", self.id)

@@ -30,6 +30,7 @@ from psishare.errors import (
     PsishareError,
     TransportError,
 )
+from psishare.exchange.platform import Recovered
 from psishare.exchange.register import State
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
@@ -39,6 +40,7 @@ from psishare.transport.channel import Call
 if TYPE_CHECKING:
     from psishare.exchange.authority import Ask
     from psishare.exchange.offering import Offering
+    from psishare.exchange.platform import Platform
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -100,7 +102,7 @@ def test_peer_that_dies_leaves_no_result_and_logs_that_agree(
     assert line.dead
     assert (type(error), error.reason) == (TransportError, "peer_silent")
     assert (error.exit_code, error.party) == (ExitCode.PEER, PLATFORM)
-    # The platform hears nothing more, and gives up.
+    # The platform hears nothing more, and gives up; the authority leaves what is open.
     platform.expire()
     theirs, ours = told(stage, PLATFORM), told(stage, AUTHORITY)
     if call in BEFORE_OFFER or (what, call, nth) in UNOFFERED:
@@ -114,10 +116,19 @@ def test_peer_that_dies_leaves_no_result_and_logs_that_agree(
         assert ours[-1] == ("exchange.opened", None)
     else:
         reached = call is not Call.HELLO and (call is not Call.OFFER or after)
-        assert ours[-1] == ("exchange.aborted", "peer_silent")
+        opened = call not in {Call.HELLO, Call.OFFER}
+        assert ours == ([("exchange.opened", None)] if opened else [])
         assert theirs[-1:] == ([("exchange.aborted", "peer_silent")] if reached else [])
+        reconnected(stage, platform)
+        ours = told(stage, AUTHORITY)
+        assert ours[-1:] == ([("exchange.aborted", "exchange_ended")] if reached else [])
     verified(stage)
     assert stage.rooms().budget.open_exchanges() == ()
+
+
+def reconnected(stage: Stage, platform: Platform) -> None:
+    """Let the authority reach the platform again, and ask what became of what it has left open."""
+    stage.asker(stage.channel(platform))._settle()
 
 
 @pytest.mark.parametrize(("what", "call", "nth"), [c for c in CALLS if c[1] is Call.EVALUATE])
@@ -132,6 +143,7 @@ def test_what_was_charged_before_a_silence_stays_charged_and_is_logged(
         asked(stage, what, mandate),
     )
     platform.expire()
+    reconnected(stage, platform)
     (aborted,) = [e for e in entries(stage, PLATFORM) if e.type == "exchange.aborted"]
     (ours,) = [e for e in entries(stage, AUTHORITY) if e.type == "exchange.aborted"]
     # Frames go out together, so the platform has at least those before the fatal one.
@@ -316,20 +328,14 @@ def test_authority_that_cannot_compute_offers_nothing(
 # Ends that somebody wants.
 
 
-def test_stopped_platform_aborts_what_is_open(stage: Stage) -> None:
+def test_stopped_platform_leaves_what_is_open_to_its_next_start(stage: Stage) -> None:
     platform = stage.responder(stage.listing(THEIRS))
-
-    def stop(_request: object) -> None:
-        platform.stop()
-
-    error = failed(
-        stage.asker(Line(platform, stage.caller(), requests={Call.FETCH: stop})), asked(stage, BOTH)
-    )
-    assert error.reason == "exchange_ended"
-    assert "interrupted" in error.message
-    assert told(stage, PLATFORM)[-1] == ("exchange.aborted", "interrupted")
-    assert told(stage, AUTHORITY)[-1] == ("exchange.aborted", "exchange_ended")
-    verified(stage)
+    line = Dying(platform, stage.caller(), Call.FETCH, after=False)
+    failed(stage.asker(line), asked(stage, BOTH))
+    assert platform.stop() == 1
+    assert endings(stage) == (["open"], ["open"])
+    assert stage.responder(stage.listing(THEIRS)).recover() == Recovered(aborted=0, restored=1)
+    assert endings(stage) == (["open"], ["open"])
 
 
 @pytest.mark.parametrize("call", [Call.OFFER, Call.EVALUATE, Call.FETCH, Call.CLOSE])

@@ -46,7 +46,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
         *("dataset verify", "dataset revoke", "serve", "match"),
-        *("exchange list", "exchange show", "doctor", "demo"),
+        *("exchange list", "exchange show", "exchange abandon", "doctor", "demo"),
         *(
             "audit export",
             "audit fsck",

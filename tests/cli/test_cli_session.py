@@ -216,11 +216,12 @@ def interrupted(
     with monkeypatch.context() as patch:
         before_the_first_frame(patch, kill)
         return psi(
-            *office.asking(server.address, mandate, "--out", out, "--timeout", "3", "--json")
+            *office.asking(server.address, mandate, "--out", out, "--timeout", "3", "--json"),
+            *("--retry-for", "0"),
         )
 
 
-def test_a_killed_serve_leaves_a_log_that_verifies_and_the_next_start_records_it(
+def test_an_exchange_whose_serve_was_killed_goes_on_after_the_next_start(
     office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with office.serving() as server:
@@ -228,11 +229,69 @@ def test_a_killed_serve_leaves_a_log_that_verifies_and_the_next_start_records_it
     assert (ran.code, ran.document["error"]["party"]) == (6, PLATFORM)
     assert list(tmp_path.iterdir()) == []
     exchange_id = newest(office, AUTHORITY)["exchange_id"]
-    assert ended(office, AUTHORITY, exchange_id)[0] == "aborted"
-    assert ended(office, PLATFORM, exchange_id) == ("open", None)
+    for party in (PLATFORM, AUTHORITY):
+        assert ended(office, party, exchange_id) == ("open", None)
+    assert newest(office, AUTHORITY)["resumable_until"] is not None
     with office.serving() as server:
-        assert server.ready["recovered"] == 1
-    assert ended(office, PLATFORM, exchange_id) == ("aborted", "interrupted")
+        assert (server.ready["recovered"], server.ready["restored"]) == (0, 1)
+        again = ("match", "--home", office.home(AUTHORITY), "--resume", exchange_id[:8], "--json")
+        ran = psi(*again, "--address", server.address)
+        assert (ran.code, ran.document["matched_rows"]) == (0, len(MATCHING))
+        assert ran.document["out"] == str(tmp_path / "out.csv")
+        assert rows(tmp_path / "out.csv") == MATCHING
+        assert (psi(*again).code, psi(*again).reason) == (4, "exchange_finished")
+    for party in (PLATFORM, AUTHORITY):
+        assert ended(office, party, exchange_id) == ("closed", None)
+    assert newest(office, AUTHORITY)["resumable_until"] is None
+
+
+def test_an_exchange_that_is_abandoned_is_aborted_in_both_logs(
+    office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office.serving() as server:
+        interrupted(office, mandate, server, tmp_path / "out.csv", monkeypatch)
+    exchange_id = newest(office, AUTHORITY)["exchange_id"]
+    for party in (AUTHORITY, PLATFORM):
+        abandoning = ("exchange", "abandon", exchange_id[:8], "--home", office.home(party))
+        ran = psi(*abandoning, "--json")
+        assert (ran.code, ran.document["state"], ran.document["reason"]) == (
+            0,
+            "aborted",
+            "abandoned",
+        )
+        assert (psi(*abandoning, "--json").reason) == "exchange_finished"
+        assert ended(office, party, exchange_id) == ("aborted", "abandoned")
+    assert list(tmp_path.iterdir()) == []
+    resumed = psi("match", "--home", office.home(AUTHORITY), "--resume", exchange_id, "--json")
+    assert (resumed.code, resumed.reason) == (4, "exchange_finished")
+
+
+def test_another_list_is_not_gone_on_with_and_the_next_match_tells_of_what_was_left(
+    office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office.serving() as server:
+        interrupted(office, mandate, server, tmp_path / "out.csv", monkeypatch)
+    exchange_id = newest(office, AUTHORITY)["exchange_id"]
+    resume = (
+        "match",
+        "--home",
+        office.home(AUTHORITY),
+        "--resume",
+        exchange_id,
+        "--retry-for",
+        "9",
+    )
+    ran = psi(*resume, "--data", office.customers.with_name("others.csv"), "--json")
+    assert (ran.code, ran.reason) == (4, "input_unreadable")
+    other = office.table("others.csv", "phone", SUSPECTS[1:])
+    ran = psi(*resume, "--data", other, "--json")
+    assert (ran.code, ran.reason) == (4, "list_differs")
+    with office.serving() as server:
+        ran = psi(*office.asking(server.address, mandate, "--out", tmp_path / "new.csv"))
+        assert ran.code == 0
+        assert f"psishare match --resume {exchange_id[:12]}" in ran.err
+        assert psi(*resume, "--address", server.address, "--json").code == 0
+    assert rows(tmp_path / "out.csv") == rows(tmp_path / "new.csv") == MATCHING
 
 
 def test_an_interrupted_match_leaves_no_result_and_an_entry_on_both_sides(
@@ -260,7 +319,10 @@ def test_serve_tells_people_what_it_has_recovered(
     with office.serving(as_json=False) as server:
         ran = server.end(signal.SIGTERM)
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "1 exchange of a process that ended is recorded as aborted\n"
+    assert ran.err == "1 exchange of a process that ended is open again\n"
+    for party in (PLATFORM, AUTHORITY):
+        left = newest(office, AUTHORITY)["exchange_id"]
+        assert psi("exchange", "abandon", left, "--home", office.home(party)).code == 0
 
 
 def test_dataset_show_tells_what_was_encoded(office: Office) -> None:

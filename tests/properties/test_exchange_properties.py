@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hostile_exchange import Dying, Failing, run, silence, verified
+from hostile_exchange import Dying, Failing, resumed, run, silence, verified
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stage import AUTHORITY, PLATFORM, CopiedStage, Stage
 
 from psishare.errors import AuditError, PsishareError
-from psishare.exchange.authority import Authority, AuthorityRooms, Outcome
+from psishare.exchange.authority import Outcome
+from psishare.exchange.register import State
 from psishare.mandates.envelope import read_envelope
 from psishare.psi.suite import Output, Protocol
 from psishare.transport.channel import Call
@@ -146,16 +147,26 @@ def attempt(
     return run(stage.asker(stage.channel(failing)), ask)
 
 
-def restart(stage: Stage, platform: Platform) -> None:
-    """Let both parties end and start again, and record what they find."""
+def restart(
+    stage: Stage, platform: Platform, offerings: list[Offering], ours: list[bytes], *, goes_on: bool
+) -> None:
+    """Let both parties end and start again, and go on with what they find, or give it up."""
     platform.stop()
     stage.close()
     stage.platform, stage.authority = stage.side(PLATFORM), stage.side(AUTHORITY)
-    again = stage.responder(stage.listing([]))
+    again = stage.responder(*offerings, idle_timeout_s=-1)
     again.recover()
-    side = stage.authority
-    rooms = AuthorityRooms(side.home, side.peers, side.log, side.register)
-    Authority(rooms, stage.channel(again), side.peers.get(PLATFORM), lambda *_: None).recover()
+    authority = stage.asker(stage.channel(again))
+    authority.recover()
+    for outcome in resumed(stage, again, ours) if goes_on else []:
+        if isinstance(outcome, Outcome):
+            assert len(outcome.matched) == 10
+            assert outcome.receipt.receipt.answers.rows == len(ours)
+        else:
+            # The platform had ended it, for its time-out or its failure.
+            assert outcome.reason in {"exchange_ended", "exchange_unknown", "exchange_finished"}
+    again.expire()
+    authority._settle()
 
 
 def charged(stage: Stage) -> dict[str, int]:
@@ -184,8 +195,8 @@ def agree(stage: Stage, mandate: bytes) -> None:
             assert here.ending.value != "closed"
     for exchange_id, here in ours.items():
         if here.ending.value == "open":
-            pending = [row.exchange_id.hex() for row in stage.authority.register.pending(PLATFORM)]
-            assert exchange_id in pending
+            left = [row.exchange_id.hex() for row in stage.authority.register.unattended()]
+            assert exchange_id in left
     assert {e.hex() for e in stage.rooms().budget.open_exchanges()} == set()
     usage = stage.rooms().budget.usage(read_envelope(mandate).mandate.id)
     assert usage.rows == sum(spent.values())
@@ -194,23 +205,22 @@ def agree(stage: Stage, mandate: bytes) -> None:
         for row in side.register.rows():
             told = story.get(row.exchange_id.hex())
             state = row.state.value
-            if told is not None and state != "pending":
+            if told is not None and state not in {"pending", "opened"}:
                 assert state == told.ending.value
 
 
 @settings(SLOW, max_examples=SCHEDULES)
-@given(SCHEDULE, st.booleans(), st.integers(0, 2**32))
+@given(SCHEDULE, st.sampled_from(["lives", "gives up", "goes on"]), st.integers(0, 2**32))
 def test_logs_register_and_budget_agree_after_failures_at_random_calls(
-    homes: Path, schedule: list[Any], dies: bool, seed: int
+    homes: Path, schedule: list[Any], then: str, seed: int
 ) -> None:
     ours, theirs = [b"v%d" % i for i in range(20)], [b"v%d" % i for i in range(10, 30)]
     if any(how[0] is Protocol.OPENMINED for how, _ in schedule):
         pytest.importorskip("private_set_intersection")
     with fresh(homes) as stage:
         mandate = stage.envelope()
-        platform = stage.responder(
-            stage.encode(theirs), stage.listing(theirs, name="listed"), idle_timeout_s=-1
-        )
+        offerings: list[Offering] = [stage.encode(theirs), stage.listing(theirs, name="listed")]
+        platform = stage.responder(*offerings, idle_timeout_s=-1)
         for (protocol, output), failure in schedule:
             dataset = "customers" if protocol is Protocol.OPRF else "listed"
             ask = stage.ask(
@@ -222,17 +232,18 @@ def test_logs_register_and_budget_agree_after_failures_at_random_calls(
             # The keeper comes round at some time, or does not.
             if random.Random(seed).random() < 0.5:
                 platform.expire()
-        if dies:
-            restart(stage, platform)
-        else:
+        if then == "lives":
             platform.expire()
+        else:
+            restart(stage, platform, offerings, ours, goes_on=then == "goes on")
         agree(stage, mandate)
         last = stage.responder(stage.encode(theirs), stage.listing(theirs, name="listed"))
         ask = stage.ask(ours, protocol=Protocol.ECDH, mandate=mandate, dataset="listed")
         outcome = run(stage.asker(stage.channel(last)), ask)
         assert isinstance(outcome, Outcome)
         agree(stage, mandate)
-        assert stage.authority.register.pending(PLATFORM) == []
+        states = {row.state for row in stage.authority.register.rows()}
+        assert states <= {State.CLOSED, State.ABORTED, State.REFUSED, State.OFFERED}
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one process", "processes of one host"])

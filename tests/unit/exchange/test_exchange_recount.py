@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 def spend(stage: Stage, mandate: bytes) -> None:
     """Close one exchange of 20 rows and abort another after its first frame of 7."""
-    platform = stage.responder(stage.listing(THEIRS))
+    platform = stage.responder(stage.listing(THEIRS), idle_timeout_s=-1)
     ask = stage.ask(OURS, protocol=Protocol.ECDH, mandate=mandate)
     stage.exchange(platform, ask)
     line = Dying(platform, stage.caller(), Call.EVALUATE, after=True)
     failed(stage.asker(line), ask)
-    platform.stop()
+    platform.expire()
 
 
 def restarted(stage: Stage, state: Path | None) -> Stage:
