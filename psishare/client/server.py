@@ -345,7 +345,7 @@ def _names(offerings: list[Offering]) -> list[str]:
 
 def _pinned_authorities(peers: Peers) -> tuple[bytes, ...]:
     with contextlib.suppress(ConfigError):
-        peers.reload()
+        peers.refresh()
     return tuple(
         certificate
         for peer in peers

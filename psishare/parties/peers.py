@@ -44,6 +44,10 @@ _HEAD_SUFFIX = ".head.json"
 _LOCK_FILE = ".lock"
 
 
+_Seen = tuple[str, int, int, int, int]
+"""A file's name, inode number, size, and the times of its last changes, nanoseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A pinned party.
@@ -96,7 +100,34 @@ class Peers:
         self._path = path
         self._peers: dict[str, Peer] = {}
         self._revoked: dict[str, RevokedPeer] = {}
+        self._seen: tuple[_Seen, ...] = ()
         self.reload()
+
+    def refresh(self) -> None:
+        """Read the folder anew if a file in it is another than when it was read last.
+
+        Files are replaced and never written to, so that another one has another inode number, or was
+        made at another time. Cheap enough for every call.
+
+        Raises:
+            ConfigError: as ``reload``.
+        """
+        if self._look() != self._seen:
+            self.reload()
+
+    def _look(self) -> tuple[_Seen, ...]:
+        """Return what tells each file of the folder that counts from any other."""
+        found = []
+        try:
+            with os.scandir(self._path) as entries:
+                for entry in entries:
+                    if entry.name.endswith((_CARD_SUFFIX, REVOKED_SUFFIX)):
+                        # Another process may remove a file between the listing and the look.
+                        with contextlib.suppress(FileNotFoundError):
+                            found.append(_seen(entry))
+        except OSError as error:
+            raise self._invalid(self._path.name, error.strerror or "it cannot be read") from None
+        return tuple(sorted(found))
 
     def reload(self) -> None:
         """Read the folder anew: what other processes have added and removed.
@@ -104,16 +135,10 @@ class Peers:
         Raises:
             ConfigError: ``peers_invalid``; the peers stay as they were.
         """
-        try:
-            names = sorted(
-                file.name
-                for file in self._path.iterdir()
-                if file.name.endswith((_CARD_SUFFIX, REVOKED_SUFFIX))
-            )
-        except OSError as error:
-            raise self._invalid(self._path.name, error.strerror or "it cannot be read") from None
+        # Looked at first: what changes while it is read is seen the next time.
+        seen = self._look()
         peers, revoked = {}, {}
-        for name in names:
+        for name, *_rest in seen:
             # Another process may remove a peer between the listing and the reading.
             with contextlib.suppress(FileNotFoundError):
                 if name.endswith(REVOKED_SUFFIX):
@@ -125,6 +150,7 @@ class Peers:
         # A crash between the two steps of a revocation leaves both files: it is revoked.
         self._peers = {id_: peer for id_, peer in peers.items() if id_ not in revoked}
         self._revoked = revoked
+        self._seen = seen
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(sorted(self._peers.values(), key=lambda peer: peer.id))
@@ -473,6 +499,11 @@ def _fingerprint_missing(card: Card) -> ConfigError:
         reason="fingerprint_missing",
         party=card.id,
     )
+
+
+def _seen(file: os.DirEntry[str]) -> _Seen:
+    at = file.stat(follow_symlinks=False)
+    return file.name, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns
 
 
 def _pin(card: Card) -> str:

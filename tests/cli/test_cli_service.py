@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-NOT_SETTINGS = {"home", "json", "help"}
+NOT_SETTINGS = {"home", "json", "help", "dry_run", "resume"}
+"""Where the settings are, how one run tells of itself, and what belongs to one run alone."""
 
 
 @pytest.fixture(scope="module")

@@ -181,6 +181,41 @@ def test_change_starts_from_what_others_have_stored(peers: Peers, tmp_path: Path
     assert refused_after_reload(peers) == "card_changed"
 
 
+def test_refresh_sees_every_change_of_another_process_and_reads_nothing_without_one(
+    peers: Peers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Peers(tmp_path)
+    add(elsewhere, card_of())
+    peers.refresh()
+    assert [peer.id for peer in peers] == [PLATFORM]
+    add(elsewhere, card_of(), "issuer")
+    peers.refresh()
+    assert peers.get(PLATFORM).trusted_as == {"issuer"}
+    monkeypatch.setattr(Peers, "reload", lambda _self: pytest.fail("read without a change"))
+    peers.refresh()
+    monkeypatch.undo()
+    elsewhere.remove(PLATFORM)
+    peers.refresh()
+    assert len(peers) == 0
+
+
+def test_refresh_of_a_folder_that_is_damaged_keeps_the_peers_and_tries_again(
+    peers: Peers, tmp_path: Path
+) -> None:
+    add(peers, card_of())
+    peers.refresh()
+    file = next(tmp_path.glob("*.peer.json"))
+    whole = file.read_bytes()
+    file.write_bytes(b"{}")
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            peers.refresh()
+        assert [peer.id for peer in peers] == [PLATFORM]
+    file.write_bytes(whole)
+    peers.refresh()
+    assert [peer.id for peer in peers] == [PLATFORM]
+
+
 def refused_after_reload(peers: Peers) -> str:
     with pytest.raises(ConfigError) as caught:
         add(peers, card_of())
