@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from audit_examples import create_log, first_entry, heartbeats, make_party
-from mandate_examples import Signers, make_mandate
+from mandate_examples import ISSUER, NOW, Signers, make_mandate
 from party_examples import card_file, card_of
 
 from psishare.audit.checkpoint import Checkpoint
@@ -39,8 +39,18 @@ from psishare.exchange.offer import Answer, Offer
 from psishare.exchange.offer import Ruleset as OfferedRuleset
 from psishare.exchange.opening import Opening
 from psishare.exchange.receipt import Receipt, SequenceTotals
+from psishare.exchange.request_file import (
+    Reader,
+    RequestHead,
+    _pack,
+    _unpack,
+    read_request,
+    write_request,
+)
 from psishare.keys.note_key import NoteKey
 from psishare.mandates.envelope import read_envelope, verify_envelope
+from psishare.mandates.revocation import revoke, sign_revocations, verify_revocations
+from psishare.mandates.sealed_request import CanonicalForm, SealedRequest
 from psishare.parties.card import parse_card
 
 if TYPE_CHECKING:
@@ -195,6 +205,35 @@ def opening() -> Opening:
     )
 
 
+@functools.cache
+def request() -> bytes:
+    head = RequestHead(
+        authority="police.example",
+        platform="telecom.example",
+        dataset="customers",
+        kind="phone",
+        namespace="",
+        rows=2,
+        input_commitment=None,
+        sealed_request=SealedRequest(
+            namespace="",
+            ruleset=CanonicalForm(version=1, digest=DIGEST),
+            rows=2,
+            frame_rows=1,
+            frames=(DIGEST, DIGEST),
+        ),
+        readers=(Reader(party="court.example", bytes=1),),
+        created=TIME,
+    )
+    return write_request(head, bytes(32), _unpack(LIST), [card_of()])
+
+
+@functools.cache
+def revocations() -> bytes:
+    return sign_revocations(revoke(None, ISSUER, [make_mandate()], now=NOW), SIGNERS.issuer)
+
+
+LIST = b"\x00\x00\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x03abc"
 POLICY = "\n".join(
     [
         "# a policy",
@@ -314,6 +353,19 @@ def _quorum(data: bytes) -> None:
     Quorum(data).is_on(note, Checkpoint.parse_text(note.text))
 
 
+def _request(data: bytes) -> None:
+    head = read_request(data)
+    same(head.document(), data[: data.index(b"\n")])
+
+
+def _list(data: bytes) -> None:
+    same(_pack(_unpack(data)), data)
+
+
+def _revocations(data: bytes) -> None:
+    verify_revocations(data, SIGNERS.issuer.public_key)
+
+
 def _document(kind: Any) -> Callable[[bytes], None]:
     def parse(data: bytes) -> None:
         same(kind.parse(data).document(), data)
@@ -342,6 +394,9 @@ TARGETS = [
     Target("evidence", _whole_evidence, _of("evidence"), is_taken=False),
     Target("policy", _quorum, lambda: [POLICY]),
     Target("envelope", _envelope, lambda: [envelope()], True),
+    Target("request", _request, lambda: [request()]),
+    Target("request-list", _list, lambda: [LIST, b""]),
+    Target("revocations", _revocations, lambda: [revocations()], True),
     Target("card", _card, lambda: [card_file(card_of())], True),
     Target("offer", _document(Offer), lambda: [offer().document()], True),
     Target("answer", _document(Answer), lambda: [answer().document()], True),
