@@ -197,6 +197,31 @@ def test_other_payload_type_is_refused_though_signed() -> None:
     assert refused(forged, signers.trusted) == "mandate_malformed"
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_payload_type_of_another_version_is_refused_though_signed(version: int) -> None:
+    signers = Signers()
+    fields = make_mandate().model_dump(mode="json") | {"version": version}
+    if version == 1:
+        del fields["erase_by"]
+    payload, other = canonical.dumps(fields), PAYLOAD_TYPES[3 - version]
+    forged = forge(
+        payload,
+        {identity(s): s.sign(dsse(payload, other)) for s in (signers.issuer, signers.validator)},
+        other,
+    )
+    assert refused(forged, signers.trusted) == "mandate_malformed"
+
+
+def test_the_version_cannot_be_changed_under_the_signatures() -> None:
+    signers = Signers()
+    envelope = json.loads(signers.sign(make_mandate()))
+    fields = json.loads(base64.b64decode(envelope["payload"])) | {"version": 1}
+    del fields["erase_by"]
+    envelope["payload"] = base64.b64encode(canonical.dumps(fields)).decode()
+    envelope["payloadType"] = PAYLOAD_TYPES[1]
+    assert refused(canonical.dumps(envelope), signers.trusted) == "mandate_signature_invalid"
+
+
 def test_mandate_reformatted_before_signing_is_refused() -> None:
     signers = Signers()
     payload = json.dumps(make_mandate().model_dump(mode="json"), indent=1).encode()

@@ -16,9 +16,12 @@ from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
 from psishare.client import import_mandate, import_revocations, revoke_mandates
 from psishare.errors import AuthorisationError, ExitCode, PsishareError
+from psishare.evidence.verify import verify_evidence
 from psishare.exchange.document import now
+from psishare.keys import canonical
 from psishare.mandates.draft import Grounds
 from psishare.mandates.envelope import new_envelope, read_envelope, sign_envelope
+from psishare.mandates.mandate import parse_mandate
 from psishare.mandates.policy import Emergency, Policy
 from psishare.psi import suite
 from psishare.transport.channel import Call
@@ -229,6 +232,23 @@ def test_a_successor_counts_from_its_first_use(stage: Stage) -> None:
     stage.exchange(platform, stage.ask(OURS, mandate=successor, protocol=suite.Protocol.ECDH))
     error = failed(stage.asker(stage.channel(platform)), ask)
     require_refused(error, "mandate_superseded")
+
+
+def test_a_mandate_of_version_1_is_honoured_and_can_be_revoked(stage: Stage) -> None:
+    fields = stage.mandate().model_dump(mode="json") | {"version": 1}
+    del fields["erase_by"]
+    data = new_envelope(parse_mandate(canonical.dumps(fields)))
+    for party in (ISSUER, VALIDATOR):
+        data = sign_envelope(data, stage.homes[party].log_signer(), party=party)
+    platform = stage.responder(stage.listing(THEIRS))
+    ask = stage.ask(OURS, mandate=data, protocol=suite.Protocol.ECDH)
+    stage.exchange(platform, ask)
+    revoked_by(ISSUER)(stage, data)
+    error = failed(stage.asker(stage.channel(platform)), ask)
+    require_refused(error, "mandate_revoked")
+    trust = {name: home.card for name, home in stage.homes.items()}
+    log = stage.homes[PLATFORM].log_path
+    assert verify_evidence(log, trust, mandates=[data]).exchanges[0].mandate == "covers"
 
 
 def test_imports_are_in_the_platform_s_log(stage: Stage) -> None:
