@@ -86,6 +86,9 @@ def request_mandate(
             committed to, which this home's software and a replay check.
         progress: called as steps advance.
 
+    Returns:
+        The request's file, what everyone may know of it, and the rows that were rejected.
+
     Raises:
         InputError: the list cannot be read, is empty, or is too long for a mandate.
         ConfigError: this is no authority's home, or the secret cannot be kept.
@@ -125,6 +128,9 @@ def sign_mandate(
         envelope: the mandate's file.
         request: the request's file, sealed to this party among others.
         progress: called as elements are computed.
+
+    Returns:
+        The mandate with the signature added, and the request that was checked, if one was given.
 
     Raises:
         InputError: ``request_unseen``, a list is to be validated that was not given;

@@ -37,6 +37,7 @@ NEVER_RAISE = {
     "Server.drain",
     "Server.stop",
     "Session.close",
+    "SignedMandate.values",
     "Table.stamps",
     "kind_names",
 }
