@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from group_operations import counted
 from hostile_exchange import OURS, THEIRS, Line, endings, failed, told, verified
+from platform_work import elements_computed
 from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
 from psishare.client import import_mandate, import_revocations, revoke_mandates
@@ -36,7 +36,7 @@ EMERGENCY = Grounds("danger to life", now() + 48 * HOUR)
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count what the platform computes in the group."""
-    return counted(monkeypatch)
+    return elements_computed(monkeypatch)
 
 
 def issued_alone(stage: Stage, **changes: Any) -> bytes:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import hostile_exchange
 import pyarrow as pa
 import pytest
-from group_operations import counted
 from hostile_exchange import (
     COMMON,
     Dying,
@@ -18,6 +17,7 @@ from hostile_exchange import (
     told,
     verified,
 )
+from platform_work import elements_computed
 from stage import AUTHORITY, KIND, NAME, PLATFORM, RULESET, VALIDATOR, Stage, column
 
 from psishare import _native
@@ -62,7 +62,7 @@ FRAME_ROWS = 7
 @pytest.fixture
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count what the platform computes in the group."""
-    return counted(monkeypatch)
+    return elements_computed(monkeypatch)
 
 
 def prepared(stage: Stage, values: list[bytes], *, sealed: bool = True) -> bytes:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def elements_computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the number of elements whenever a platform's side computes.
 
     Evaluations of request frames are counted, and the blinding of the platform's own list.
