@@ -41,6 +41,7 @@ def _document(found: "psishare.DryRun", platform: str) -> dict[str, Any]:
             "max_exchanges": mandate.max_exchanges,
             "not_after": write_time(mandate.not_after),
         },
+        "list_approved": found.list_approved,
         "allowed": found.allowed,
         "rules": [
             {
@@ -67,6 +68,7 @@ def _show(found: "psishare.DryRun", platform: str) -> None:
             "both logs": "who asked whom, when, how many, under which mandate, and how it ended",
             "mandate": f"{mandate.id}, until {moment(write_time(mandate.not_after))} UTC",
             "its signatures": _signatures(found),
+            "its list": _list(found),
             "it allows": f"{number(mandate.max_rows_per_exchange)} rows an exchange,"
             f" {number(mandate.max_rows_total)} rows and {number(mandate.max_exchanges)}"
             " exchanges in all",
@@ -90,6 +92,12 @@ def _show(found: "psishare.DryRun", platform: str) -> None:
         say(f"The mandate allows it. {platform} has rules and a budget of its own besides.")
     else:
         say("The mandate does not allow it.")
+
+
+def _list(found: "psishare.DryRun") -> str | None:
+    if found.list_approved is None:
+        return None
+    return "this one" if found.list_approved else "another one: this one may not be asked"
 
 
 def _signatures(found: "psishare.DryRun") -> str:

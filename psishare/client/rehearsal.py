@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import require_role
 from psishare.client.progress import quiet, rows_read
-from psishare.errors import AuthorisationError
+from psishare.errors import AuthorisationError, InputError
 from psishare.exchange.document import now
 from psishare.exchange.list_quality import ListQuality, list_quality
-from psishare.exchange.prepared_list import KeyColumn
+from psishare.exchange.prepared_list import KeyColumn, prepare
+from psishare.exchange.prepared_request import NOT_APPROVED, approved_input
 from psishare.mandates.check import Request, mandate_rules
 from psishare.mandates.envelope import TrustedKeys, read_envelope, verify_envelope
 from psishare.mandates.rule import Rule
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from psishare.exchange.authority import Progress
     from psishare.mandates.mandate import Mandate
     from psishare.parties.home import Home
+    from psishare.tables import Table
 
 _AUTHORITY = {
     "matches": "which of these identifiers the platform has, and how many it has in all",
@@ -50,6 +52,7 @@ class DryRun:
         verified: whether issuer and validator are trusted here and have signed; None where this home
             has not pinned both as such, so that only the platform can tell.
         mandate: the mandate.
+        list_approved: whether this is the list that the mandate approves; None where it approves none.
     """
 
     quality: ListQuality
@@ -58,11 +61,12 @@ class DryRun:
     rules: tuple[Rule, ...]
     verified: bool | None
     mandate: Mandate
+    list_approved: bool | None
 
     @property
     def allowed(self) -> bool:
         """Whether the mandate allows it, as far as this side can tell."""
-        return all(rule.passes for rule in self.rules)
+        return self.list_approved is not False and all(rule.passes for rule in self.rules)
 
 
 def dry_run(
@@ -96,12 +100,13 @@ def dry_run(
     Raises:
         InputError: the list cannot be read.
         AuthorisationError: the mandate cannot be read.
-        ConfigError: the home is no authority's.
+        ConfigError: the home is no authority's, or has not prepared the list that the mandate approves.
     """
     require_role(home, "authority")
     column = KeyColumn.parse(key) if isinstance(key, str) else key
     read = read_envelope(mandate).mandate
-    quality = list_quality(input_table(data), column, rows_read(progress or quiet))
+    table = input_table(data)
+    quality = list_quality(table, column, rows_read(progress or quiet))
     sealed = read.sealed_request
     request = Request(
         authority=home.id,
@@ -125,7 +130,22 @@ def dry_run(
         rules=rules if signed is None else (signed, *rules),
         verified=None if signed is None else signed.passes,
         mandate=read,
+        list_approved=_list_approved(home, read, table, column),
     )
+
+
+def _list_approved(home: Home, mandate: Mandate, table: Table, column: KeyColumn) -> bool | None:
+    """Tell whether a list is the one that a mandate approves; None where it approves none."""
+    if mandate.sealed_request is None and mandate.input_commitment is None:
+        return None
+    identifiers = prepare(table, column, rows_read(quiet)).distinct
+    try:
+        approved_input(home, mandate, identifiers)
+    except InputError as error:
+        if error.reason != NOT_APPROVED:
+            raise
+        return False
+    return True
 
 
 def _signed(home: Home, envelope: bytes, mandate: Mandate) -> Rule | None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 KEPT_INFO = b"psishare/request-secret/v1"
 SUFFIX = ".request"
+NOT_APPROVED = "list_not_approved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def approved_input(home: Home, mandate: Mandate, identifiers: pa.Array) -> Appro
         raise InputError(
             "the list is not the one that the mandate approves",
             mend="Give the file, column and region with which `psishare mandate request` made it.",
-            reason="list_not_approved",
+            reason=NOT_APPROVED,
         )
     if sealed is None:
         return ANY_INPUT

@@ -116,7 +116,13 @@ def test_match_asks_the_approved_list_and_no_other(
     sign(office, path, ISSUER)
     ran = sign(office, path, VALIDATOR, "--request", prepared, "--json")
     assert ran.document["checked"]["sealed"] is (way == "sealed")
+    dry = psi(*office.asking("x:1", path, "--dry-run", "--json")).document
+    assert (dry["allowed"], dry["list_approved"]) == (True, True)
     longer = office.table("longer.csv", "phone", [*SUSPECTS, "+4915100000000"])
+    asking = office.asking("x:1", path, "--dry-run")
+    at = asking.index("--data") + 1
+    ran = psi(*asking[:at], str(longer), *asking[at + 1 :])
+    assert (ran.code, "this one may not be asked" in ran.out) == (5, True)
     with office.serving() as server:
         asking = office.asking(server.address, path, "--out", out, "--json")
         at = asking.index("--data") + 1
