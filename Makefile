@@ -98,9 +98,11 @@ fuzz: setup  ## fuzz every parser of hostile bytes with atheris, FUZZ_S seconds 
 	$(BIN)/python tests/install_dependencies.py fuzz
 	PYTHONPATH=tests:. $(BIN)/python tests/fuzz_parsers.py $(FUZZ_S)
 
-interop: setup  ## exchange logs with Go's sumdb/note and sumdb/tlog, from Debian's packages
+interop: setup  ## exchange logs with Go's sumdb/note and sumdb/tlog, and sign with SoftHSM's PKCS#11 token
 	tests/interop/install_go.sh
-	$(BIN)/python -m pytest -q -rs tests/interop/test_go_sumdb.py
+	tests/interop/install_softhsm.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check python-pkcs11==0.10.1
+	$(BIN)/python -m pytest -q -rs tests/interop/test_go_sumdb.py tests/interop/test_pkcs11_token.py
 
 clean:  ## remove what was built
 	rm -rf $(VENV) $(STAMPS) dist protocols/target .hypothesis .mypy_cache .ruff_cache .pytest_cache

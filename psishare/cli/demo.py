@@ -119,6 +119,9 @@ class _Stage:
                 home, party_id=party_id, role=role, display_name=name
             )
         self._detail("a platform, an authority, a prosecutor, a court, an auditor")
+        self._detail(
+            "their keys are not encrypted here; `psishare party init` asks for a passphrase"
+        )
         self._pin(PLATFORM, AUTHORITY)
         self._pin(PLATFORM, ISSUER, "issuer")
         self._pin(PLATFORM, VALIDATOR, "validator")
