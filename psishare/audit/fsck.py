@@ -145,7 +145,8 @@ class _Search:
             if byte is not None:
                 yield FolderFault(name, byte, f"is not the checkpoint of the first {size} entries")
             elif checkpoint is None:
-                yield FolderFault(name, self._signature_byte(name, found), "has a wrong signature")
+                byte = self._signature_byte(name, found, expected.encode(), size)
+                yield FolderFault(name, byte, "has a wrong signature")
             elif name == CHECKPOINT:
                 yield from self._copy_fault(found, size)
 
@@ -158,15 +159,15 @@ class _Search:
             byte = _first_difference(newest, stored)
             yield FolderFault(CHECKPOINT, byte, f"differs from {CHECKPOINTS}/{size}")
 
-    def _signature_byte(self, name: str, found: bytes) -> int:
+    def _signature_byte(self, name: str, found: bytes, text: bytes, size: int) -> int:
         """Return where a note whose text is right differs: from its copy, or from its signatures on."""
-        size = Checkpoint.parse_text(found.split(b"\n\n")[0].decode() + "\n").tree_size
+        signatures = len(text) + 1
+        if found[len(text) : signatures] != b"\n":
+            return len(text)
         twin = f"{CHECKPOINTS}/{size}" if name == CHECKPOINT else CHECKPOINT
         other = self._read(PurePosixPath(twin), MAX_NOTE_BYTES) or b""
-        text = found.index(b"\n\n") + 2
-        same_text = other[:text] == found[:text]
-        byte = _first_difference(found, other) if same_text else None
-        return text if byte is None else byte
+        byte = _first_difference(found, other) if other.startswith(text) else None
+        return signatures if byte is None else byte
 
     # Entries, and the leaf hashes beside them.
 

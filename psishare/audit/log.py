@@ -129,9 +129,19 @@ class Log:
         origin: str,
         signer: NoteSigner,
         pq_signer: NoteSigner,
+        known_size: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> Self:
         """Open a log, finishing an append that was cut off after it was decided.
+
+        Args:
+            path: the folder.
+            origin: the log's name.
+            signer: type 0x01, under that name.
+            pq_signer: type 0x06, under that name.
+            known_size: how large it is known to have been; a smaller one was restored from an old copy,
+                and nothing is signed.
+            clock: gives POSIX seconds.
 
         Raises:
             AuditError: there is no log (``log_missing``), its head is older than a checkpoint beside it
@@ -147,7 +157,7 @@ class Log:
                 reason="log_missing",
             )
         with log._writing():
-            log._require_newest()
+            log._require_newest(known_size)
             head = log._settle()
             log._require_root(head)
             log._tree(head.tree_size).open_bundle()
@@ -303,13 +313,13 @@ class Log:
         self._sweep(head.tree_size)
         return head
 
-    def _require_newest(self) -> None:
-        """Refuse a head that is older than what was signed: its folder was restored in part."""
+    def _require_newest(self, known_size: int) -> None:
+        """Refuse a head that is older than what was signed: its folder was restored from an old copy."""
         intent = self._read_intent()
         covered = max(self.head().tree_size, intent.tree_size if intent else 0)
         stored = self._folder / CHECKPOINTS
         names = (path.name for path in stored.iterdir()) if stored.is_dir() else iter(())
-        newest = max((int(name) for name in names if name.isdecimal()), default=0)
+        newest = max([known_size, *(int(name) for name in names if name.isdecimal())])
         if newest > covered:
             raise self._rolled_back(newest, covered)
 

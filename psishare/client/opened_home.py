@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from psishare.audit.log import Log
 from psishare.errors import ConfigError
+from psishare.exchange.register import known_log_size
 from psishare.keys.note_key import NoteSigner, SignatureType
 from psishare.keys.signer import DeferredSigner
 from psishare.transport.certificate import TlsIdentity
@@ -34,9 +35,10 @@ def open_log(home: Home) -> Log:
     """Open a party's log.
 
     Raises:
-        AuditError: it does not recover.
+        AuditError: it does not recover; ``log_rolled_back``, the home's own exchanges tell of more.
     """
-    return Log.open(home.log_path, **log_signers(home))
+    known_size = known_log_size(home.state_path)
+    return Log.open(home.log_path, known_size=known_size, **log_signers(home))
 
 
 def tls_identity(home: Home) -> TlsIdentity:

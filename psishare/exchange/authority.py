@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import random
 import secrets
 import time
@@ -95,6 +96,8 @@ if TYPE_CHECKING:
     from psishare.parties.home import Home
     from psishare.parties.peers import Peer, Peers
     from psishare.psi.suite import Output
+
+_logger = logging.getLogger(__name__)
 
 OPENING = "opening.sealed"
 RESTORED, UNKNOWN = "exchange_restored", "exchange_unknown"
@@ -855,7 +858,19 @@ class Authority:
         Returns:
             How many were recorded as aborted.
         """
+        if self._rooms.register.unattended():
+            self._ask_for_own_size()
         return self._left.recover()
+
+    def _ask_for_own_size(self) -> None:
+        """Ask the platform, before the first signature after a start, how far it has seen this log.
+
+        Where it cannot be reached, nobody is there to tell a log that was restored from an old copy.
+        """
+        try:
+            self._greet()
+        except TransportError:
+            _logger.warning("nobody could be asked whether this log is its newest copy")
 
     @contextlib.contextmanager
     def _ending_well(self, run: _Run) -> Iterator[None]:

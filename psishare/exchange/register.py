@@ -375,6 +375,33 @@ def require_unfinished(row: Row) -> None:
         )
 
 
+def known_log_size(path: Path) -> int:
+    """Return how large this party's log has been at least, by what its exchanges tell; 0 if nothing does.
+
+    Args:
+        path: ``state.db``, which need not be there.
+
+    Raises:
+        AuditError, ConfigError: it cannot be read.
+    """
+    if not path.is_file():
+        return 0
+    state = StateFile(path)
+    try:
+        with state.reading() as database:
+            tables = database.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'exchanges'"
+            )
+            if tables.fetchone() is None:
+                return 0
+            largest, closed = database.execute(
+                "SELECT max(log_size), max(closed_index) FROM exchanges"
+            ).fetchone()
+    finally:
+        state.close()
+    return max(largest or 0, 0 if closed is None else closed + 1)
+
+
 def _check_version(database: sqlite3.Connection, path: Path) -> None:
     found = database.execute("SELECT version FROM register_schema").fetchone()
     if found is None:
