@@ -89,7 +89,7 @@ def evaluate_into(
     n_pending = 0
     progress(n_rows)
     for batch in _one_ahead(iter(read(n_batches))):
-        fingerprints = key.fingerprints(batch.unique(), bits=bits)
+        fingerprints = key.fingerprints(_distinct(batch), bits=bits)
         if pending and n_pending + len(fingerprints) > max_items:
             runs.add(pending, n_batches=n_batches, n_rows=n_rows)
             pending, n_pending = [], 0
@@ -113,6 +113,12 @@ def require_headroom(n_items: int, n_max: int) -> None:
             mend="Encode a new epoch with a larger --n-max.",
             reason="over_n_max",
         )
+
+
+def _distinct(batch: pa.Array) -> pa.Array:
+    """Leave out what a batch holds twice, before it is evaluated twice."""
+    first_rows, _ = _native.distinct_rows(batch)
+    return batch if len(first_rows) == len(batch) else batch.take(first_rows)
 
 
 def _one_ahead(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
