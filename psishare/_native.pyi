@@ -17,6 +17,7 @@ __all__ = [
     "base_mode",
     "blind_with",
     "contains",
+    "contains_in_frames",
     "distinct_rows",
     "first_not_increasing",
     "is_canonical_element",
@@ -242,6 +243,19 @@ def contains(
     haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray
 ) -> pa.BooleanArray:
     """Return, for each needle, whether the haystack holds it; any order, same width."""
+
+def contains_in_frames(
+    haystack: list[pa.FixedSizeBinaryArray], needles: list[pa.FixedSizeBinaryArray]
+) -> pa.BooleanArray:
+    """Do what ``contains`` does with columns that lie in frames; neither is copied.
+
+    Args:
+        haystack: frames, each with as many rows as the first, but for the last.
+        needles: likewise.
+
+    Returns:
+        Shape ``(n,)`` over all needles, in the order of the frames.
+    """
 
 def lookup(haystack: pa.FixedSizeBinaryArray, needles: pa.FixedSizeBinaryArray) -> pa.BooleanArray:
     """Return, for each needle, whether a strictly increasing column holds it; same width.

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow as pa
-
 from psishare.errors import (
     AuthorisationError,
     InternalError,
@@ -35,7 +33,7 @@ from psishare.exchange.transcript import (
 )
 from psishare.keys.statement import verify_statement
 from psishare.psi import suite
-from psishare.psi.ecdh import EcdhPlatform, join, require_increasing, sorted_answers
+from psishare.psi.ecdh import EcdhPlatform, require_increasing, sorted_answers
 from psishare.psi.suite import Output, Sequence, frame_span, n_frames
 from psishare.transport.wire_pb2 import (
     SEQUENCE_ANSWERS,
@@ -52,6 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Sequence as Many
     from datetime import datetime
+
+    import pyarrow as pa
 
     from psishare.exchange.offering import Driver
     from psishare.exchange.terms import Terms
@@ -372,8 +372,8 @@ class OpenedExchange:
         """Hand the platform its matches (output ``both``), once the receipt is signed and logged."""
         if self._matched is None or not isinstance(self._driver, EcdhPlatform):
             return
-        answers = join([self._answers[i] for i in sorted(self._answers)], pa.binary(32))
-        self._matched(self._driver.matched(answers, join(self._returned, pa.binary(32))))
+        answers = [self._answers[i] for i in sorted(self._answers)]
+        self._matched(self._driver.matched(answers, self._returned))
 
     def _verify_signature(
         self, label: str, request: EvaluateRequest | ReturnRequest, rows: int

@@ -70,13 +70,10 @@ class EcdhAuthority:
         answered: list[pa.FixedSizeBinaryArray] = []
         asking = _asking(sent, channel, answered, progress)
         run_beside_each_other(asking, theirs.lane)
-        answers = join(answered, sent.type)
         if self._output is Output.COUNT:
-            answers = _fetch_all(channel, Sequence.ANSWERS, len(sent))
-            require_increasing(answers, "answer")
-            _native.require_elements(answers)
+            answered = _fetch_answers(channel, len(sent))
             rows = pa.array(range(len(sent)), pa.uint64())
-        matched = rows.filter(_native.contains(theirs.doubly_blinded(), answers))
+        matched = rows.filter(_native.contains_in_frames(theirs.doubly_blinded(), answered))
         return matched.take(pc.sort_indices(matched))
 
     def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
@@ -142,10 +139,10 @@ class _PlatformElements:
         """Make the first call."""
         self._fetching.fill(islice(self.lane[1], 1))
 
-    def doubly_blinded(self) -> pa.FixedSizeBinaryArray:
-        """Return all of them, blinded by both, in the platform's order; every frame has come."""
+    def doubly_blinded(self) -> list[pa.FixedSizeBinaryArray]:
+        """Return all of them, blinded by both, in the platform's frames; every one has come."""
         self._returned.drain()
-        return join(self._doubly, pa.binary(32))
+        return self._doubly
 
     def _finish(self, index: int, elements: pa.FixedSizeBinaryArray) -> None:
         require_increasing(elements, "element", self._last)
@@ -193,18 +190,18 @@ class EcdhPlatform:
         _native.require_elements(elements)
 
     def matched(
-        self, answers: pa.FixedSizeBinaryArray, returned: pa.FixedSizeBinaryArray
+        self, answers: list[pa.FixedSizeBinaryArray], returned: list[pa.FixedSizeBinaryArray]
     ) -> pa.Array:
         """Return which of the platform's identifiers matched (output ``both``).
 
         Args:
-            answers: everything that was answered to the authority.
-            returned: the platform's elements as the authority returned them, in their order.
+            answers: everything that was answered to the authority, frame by frame.
+            returned: the platform's elements as the authority returned them, in their frames.
 
         Returns:
             ``uint64``: indices into the platform's identifiers, ascending.
         """
-        matched = self._sorted[1].filter(_native.contains(answers, returned))
+        matched = self._sorted[1].filter(_native.contains_in_frames(answers, returned))
         return matched.take(pc.sort_indices(matched))
 
 
@@ -235,11 +232,20 @@ def join(parts: list[pa.FixedSizeBinaryArray], kind: pa.DataType) -> pa.FixedSiz
     return pa.concat_arrays(parts) if parts else pa.array([], kind)
 
 
-def _fetch_all(channel: FrameChannel, sequence: Sequence, n_rows: int) -> pa.FixedSizeBinaryArray:
-    """Fetch every frame of one of the platform's sequences, in order."""
+def _fetch_answers(channel: FrameChannel, n_rows: int) -> list[pa.FixedSizeBinaryArray]:
+    """Fetch the late answers, and hold them to their order and to being elements."""
     parts: list[pa.FixedSizeBinaryArray] = []
-    window: Window[None, pa.FixedSizeBinaryArray] = Window(lambda _, frame: parts.append(frame))
+    last: bytes | None = None
+
+    def finish(_context: None, frame: pa.FixedSizeBinaryArray) -> None:
+        nonlocal last
+        require_increasing(frame, "answer", last)
+        last = frame[-1].as_py()
+        _native.require_elements(frame)
+        parts.append(frame)
+
+    window: Window[None, pa.FixedSizeBinaryArray] = Window(finish)
     for index, _start, _rows in spans(n_rows, channel.frame_rows):
-        window.add(None, channel.fetch(sequence, index))
+        window.add(None, channel.fetch(Sequence.ANSWERS, index))
     window.drain()
-    return join(parts, pa.binary(32))
+    return parts

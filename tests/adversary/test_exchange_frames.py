@@ -649,6 +649,8 @@ def own_elements(forger: Forger, index: int) -> list[bytes]:
     """Return a frame of the platform's elements, blinded by the authority too."""
     request = wire.FetchRequest(exchange_id=forger.id, sequence=wire.SEQUENCE_ELEMENTS, index=index)
     response: Any = forger.line.call(Call.FETCH, request)
+    while response.pending:
+        response = forger.line.call(Call.FETCH, request)
     rows = min(7, len(THEIRS) - 7 * index)
     theirs = decode_frame(response.batch, n_rows=rows, element_bytes=32)
     blinded: list[bytes] = forger.scalar.multiply(theirs).to_pylist()

@@ -1,5 +1,6 @@
 //! What protocols need around the group: order, membership, the Merkle tree hash.
 
+use psishare_psi::sorted::FramedRows;
 use psishare_psi::{distinct, ecdh, membership, merkle, sorted};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -59,8 +60,32 @@ pub(crate) fn contains<'py>(
         ));
     }
     let (haystack, needles) = (haystack.rows(py)?, needles.rows(py)?);
-    let found = cores::run(py, || membership::contains(haystack, needles))?;
+    let found = cores::run(py, || membership::contains(&haystack, &needles))?;
     column::booleans(py, found)
+}
+
+#[pyfunction]
+pub(crate) fn contains_in_frames<'py>(
+    py: Python<'py>,
+    haystack: Vec<Bound<'py, PyAny>>,
+    needles: Vec<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (haystack, needles) = (import_frames(&haystack)?, import_frames(&needles)?);
+    let (haystack, needles) = (framed(py, &haystack)?, framed(py, &needles)?);
+    let found = cores::run(py, || membership::contains(&haystack, &needles))?;
+    column::booleans(py, found)
+}
+
+fn import_frames(frames: &[Bound<'_, PyAny>]) -> PyResult<Vec<Fixed>> {
+    frames.iter().map(Fixed::import).collect()
+}
+
+fn framed<'a>(py: Python<'a>, frames: &'a [Fixed]) -> PyResult<FramedRows<'a>> {
+    let rows = frames.iter().map(|frame| frame.rows(py)).collect::<PyResult<Vec<_>>>()?;
+    FramedRows::new(rows).ok_or_else(|| {
+        let mend = "Give frames of as many rows as the first, but for the last.";
+        fault::input_error(py, "A frame within a column has another length.", mend)
+    })
 }
 
 #[pyfunction]

@@ -30,8 +30,8 @@ mod _native {
     use super::ecdh_scalar::EcdhScalar;
     #[pymodule_export]
     use super::elements::{
-        contains, distinct_rows, first_not_increasing, lookup, merkle_root, require_elements,
-        sort_elements,
+        contains, contains_in_frames, distinct_rows, first_not_increasing, lookup, merkle_root,
+        require_elements, sort_elements,
     };
     #[pymodule_export]
     use super::oprf_key::OprfKey;

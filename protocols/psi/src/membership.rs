@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
-use crate::Error;
-use crate::sorted::FixedRows;
+use crate::{Error, Rows};
 
 /// For each needle, whether `haystack` holds it; both in any order.
 ///
-/// The smaller column is put in a table and the larger one runs past it. The other party may have
+/// Values of different widths are never equal. The smaller column is put in a table and the larger one runs past it. The other party may have
 /// chosen every value, so the hash is keyed afresh for each call: nobody can aim at one bucket.
 ///
 /// # Errors
 /// `TooManyRows` where the smaller column has 2^32 rows or more.
-pub fn contains(haystack: FixedRows<'_>, needles: FixedRows<'_>) -> Result<Vec<bool>, Error> {
-    if haystack.width() != needles.width() {
-        return Ok(vec![false; needles.len()]);
-    }
+pub fn contains<H, N>(haystack: &H, needles: &N) -> Result<Vec<bool>, Error>
+where
+    H: Rows + ?Sized,
+    N: Rows + ?Sized,
+{
     if haystack.len() <= needles.len() {
         let table = Table::new(haystack)?;
         return Ok((0..needles.len())
@@ -44,14 +44,14 @@ pub fn contains(haystack: FixedRows<'_>, needles: FixedRows<'_>) -> Result<Vec<b
 }
 
 /// The distinct values of a column, by their first row.
-struct Table<'a> {
-    rows: FixedRows<'a>,
+struct Table<'a, R: ?Sized> {
+    rows: &'a R,
     first_rows: HashTable<u32>,
     hasher: RandomState,
 }
 
-impl<'a> Table<'a> {
-    fn new(rows: FixedRows<'a>) -> Result<Self, Error> {
+impl<'a, R: Rows + ?Sized> Table<'a, R> {
+    fn new(rows: &'a R) -> Result<Self, Error> {
         let count = u32::try_from(rows.len())
             .map_err(|_| Error::TooManyRows { rows: rows.len() as u64 })?;
         let hasher = RandomState::new();

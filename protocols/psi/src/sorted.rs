@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::Rows;
+
 /// A column of values of one width, laid one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedRows<'a> {
@@ -42,6 +44,44 @@ impl<'a> FixedRows<'a> {
         let mut prefix = [0; 8];
         prefix[..taken].copy_from_slice(&value[..taken]);
         u64::from_be_bytes(prefix)
+    }
+}
+
+impl Rows for FixedRows<'_> {
+    fn len(&self) -> usize {
+        FixedRows::len(self)
+    }
+
+    fn value(&self, row: usize) -> &[u8] {
+        FixedRows::value(self, row)
+    }
+}
+
+/// A column that lies in frames, each with as many rows as the first but for the last.
+#[derive(Debug)]
+pub struct FramedRows<'a> {
+    frames: Vec<FixedRows<'a>>,
+    frame_rows: usize,
+}
+
+impl<'a> FramedRows<'a> {
+    /// The column of `frames`, in their order; `None` where one but the last is shorter or longer than
+    /// the first, or the last longer.
+    pub fn new(frames: Vec<FixedRows<'a>>) -> Option<Self> {
+        let frame_rows = frames.first().map_or(0, FixedRows::len);
+        let (last, whole) = frames.split_last().map_or((0, &[][..]), |(l, w)| (l.len(), w));
+        let fit = last <= frame_rows && whole.iter().all(|frame| frame.len() == frame_rows);
+        fit.then_some(Self { frames, frame_rows })
+    }
+}
+
+impl Rows for FramedRows<'_> {
+    fn len(&self) -> usize {
+        self.frames.iter().map(FixedRows::len).sum()
+    }
+
+    fn value(&self, row: usize) -> &[u8] {
+        self.frames[row / self.frame_rows].value(row % self.frame_rows)
     }
 }
 
@@ -120,5 +160,21 @@ mod tests {
         let nothing = FixedRows::new(&[], 2).unwrap();
         assert_eq!(lookup(nothing, sorted), vec![false; 100]);
         assert!(lookup(sorted, nothing).is_empty());
+    }
+
+    #[test]
+    fn frames_are_one_column() {
+        let values: Vec<u8> = (0..10).collect();
+        let parts = |ranges: &[std::ops::Range<usize>]| {
+            let frames = ranges.iter().map(|r| FixedRows::new(&values[r.clone()], 1).unwrap());
+            FramedRows::new(frames.collect())
+        };
+        let framed = parts(&[0..4, 4..8, 8..10]).unwrap();
+        let read: Vec<u8> = (0..framed.len()).map(|row| framed.value(row)[0]).collect();
+        assert_eq!(read, values);
+        assert_eq!(parts(&[]).unwrap().len(), 0);
+        assert_eq!(parts(&[0..10]).unwrap().len(), 10);
+        assert!(parts(&[0..4, 4..7, 7..10]).is_none());
+        assert!(parts(&[0..4, 4..10]).is_none());
     }
 }

@@ -108,7 +108,7 @@ fn membership_agrees_with_a_set() {
             let set: HashSet<&[u8]> = haystack.chunks(10).collect();
             let expected: Vec<bool> = needles.chunks(10).map(|value| set.contains(value)).collect();
             let column = |values| FixedRows::new(values, 10).unwrap();
-            let found = membership::contains(column(&haystack), column(&needles)).unwrap();
+            let found = membership::contains(&column(&haystack), &column(&needles)).unwrap();
             assert_eq!(found, expected);
         }
     }

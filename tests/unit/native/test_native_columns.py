@@ -263,6 +263,26 @@ def test_columns_of_different_widths_are_not_compared() -> None:
             compare(blinded(1), pa.array([b"x"], pa.binary(1)))
 
 
+def test_columns_in_frames_are_compared_as_one_column() -> None:
+    elements = blinded(300)
+    frames = [elements.slice(start, 128) for start in range(0, 300, 128)]
+    needles = [elements.slice(200, 60), elements.slice(10, 40)]
+    found = _native.contains_in_frames(frames[1:], needles)
+    assert found.to_pylist() == [True] * 60 + [False] * 40
+    assert _native.contains_in_frames([], needles).to_pylist() == [False] * 100
+    assert len(_native.contains_in_frames(frames, [])) == 0
+    with pytest.raises(InputError, match="another length"):
+        _native.contains_in_frames([frames[2], frames[0]], needles)
+
+
+def test_distinct_rows_are_the_first_of_each_value() -> None:
+    values = pa.array([b"b", b"a", b"b", b"", b"a"], pa.large_binary())
+    first_rows, indices = _native.distinct_rows(values)
+    assert (first_rows.type, indices.type) == (pa.uint32(), pa.uint32())
+    assert first_rows.to_pylist() == [0, 1, 3]
+    assert indices.to_pylist() == [0, 1, 0, 2, 1]
+
+
 def test_foreign_exception_is_kept_as_the_cause() -> None:
     column: Any = [b"one"]
     with pytest.raises(InputError) as refused:
