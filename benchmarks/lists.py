@@ -1,16 +1,20 @@
-"""Synthetic phone lists: two parties' CSV files with a known overlap, the same for the same sizes."""
+"""Synthetic phone lists: two parties' CSV files with a known overlap, the same for the same sizes.
+
+They are made and answers are checked in processes of their own: a process that a large one starts is
+counted as large as that one was, so whoever measures has to stay small.
+"""
 
 from __future__ import annotations
 
+import csv
+import subprocess
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NUMBERS = 10**9
 """Numbers that there are behind the code of a mobile network; the factors below have no part in it."""
@@ -27,7 +31,6 @@ class Lists:
         authority: the same, a tenth of its numbers spelt as people spell them.
         authority_canonical: the same rows, every number canonical, for peers that know no other form.
         n_platform, n_authority: their rows.
-        common: the national numbers in both.
     """
 
     platform: Path
@@ -35,7 +38,52 @@ class Lists:
     authority_canonical: Path
     n_platform: int
     n_authority: int
-    common: frozenset[str]
+
+    @classmethod
+    def at(cls, folder: Path, n_platform: int, n_authority: int, platform: Path | None) -> Lists:
+        """Return lists of these sizes as they lie in a folder, whether they have been made or not."""
+        return cls(
+            platform or folder / "platform.csv",
+            folder / "authority.csv",
+            folder / "authority-canonical.csv",
+            n_platform,
+            n_authority,
+        )
+
+    @property
+    def n_common(self) -> int:
+        """How many numbers are in both."""
+        return min(self.n_platform, self.n_authority) // 10
+
+    def write(self) -> None:
+        """Write the files that are not there."""
+        start = self.n_platform - self.n_common
+        authority = _shuffled(_drawn(start, self.n_authority))
+        if not self.platform.exists():
+            _write(self.platform, _drawn(0, self.n_platform), irregular=False)
+        _write(self.authority, authority, irregular=True)
+        _write(self.authority_canonical, authority, irregular=False)
+
+    def require_right(self, out: Path) -> None:
+        """Compare a result file with Python's sets.
+
+        Raises:
+            RuntimeError: a row is missing, or one too many.
+        """
+        common = set(_national(_drawn(self.n_platform - self.n_common, self.n_common)).to_pylist())
+        with out.open(encoding="ascii", newline="") as file:
+            found = [row["number"] for row in csv.DictReader(file)]
+        national = {n.removeprefix("+49").removeprefix("0049").lstrip("0") for n in found}
+        if national != common or len(found) != len(national):
+            raise RuntimeError(f"{out.name} has {len(found)} rows, not {len(common)}")
+
+    def check(self, out: Path) -> None:
+        """Do what ``require_right`` does, in a process of its own.
+
+        Raises:
+            subprocess.CalledProcessError: the answer is wrong.
+        """
+        _apart("check", str(out), str(self.n_platform), str(self.n_authority))
 
 
 def make_lists(
@@ -48,17 +96,19 @@ def make_lists(
         n_platform, n_authority: their rows.
         platform: the platform's list, where it has been written already.
     """
-    n_common = min(n_platform, n_authority) // 10
-    authority = _shuffled(_drawn(n_platform - n_common, n_authority))
-    common = _drawn(n_platform - n_common, n_common)
-    return Lists(
-        platform or _write(folder / "platform.csv", _drawn(0, n_platform), irregular=False),
-        _write(folder / "authority.csv", authority, irregular=True),
-        _write(folder / "authority-canonical.csv", authority, irregular=False),
-        n_platform,
-        n_authority,
-        frozenset(_national(common).to_pylist()),
+    lists = Lists.at(folder, n_platform, n_authority, platform)
+    _apart(
+        "make",
+        str(folder),
+        str(n_platform),
+        str(n_authority),
+        *([str(platform)] if platform else []),
     )
+    return lists
+
+
+def _apart(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "benchmarks.lists", *arguments], check=True)
 
 
 def write_changes(folder: Path, lists: Lists, n_changes: int) -> tuple[Path, Path]:
@@ -103,3 +153,19 @@ def _write(path: Path, numbers: pa.Int64Array, *, irregular: bool) -> Path:
     options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
     pa_csv.write_csv(pa.table({"case": case, "number": number}), path, options)
     return path
+
+
+def main() -> None:
+    """Make lists, or check an answer."""
+    task, path, n_platform, n_authority, *known = sys.argv[1:]
+    folder = Path(path) if task == "make" else Path(path).parent
+    platform = Path(known[0]) if known else None
+    lists = Lists.at(folder, int(n_platform), int(n_authority), platform)
+    if task == "make":
+        lists.write()
+    else:
+        lists.require_right(Path(path))
+
+
+if __name__ == "__main__":
+    main()
