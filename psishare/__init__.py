@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psishare.client import Cancellation as Cancellation
     from psishare.client import DraftedMandate as DraftedMandate
     from psishare.client import DryRun as DryRun
+    from psishare.client import HeldOffer as HeldOffer
     from psishare.client import KeyColumn as KeyColumn
     from psishare.client import KindDescription as KindDescription
     from psishare.client import Limits as Limits
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from psishare.client import certificate_warnings as certificate_warnings
     from psishare.client import check_list as check_list
     from psishare.client import check_policy as check_policy
+    from psishare.client import decide_on_offer as decide_on_offer
     from psishare.client import describe_kind as describe_kind
     from psishare.client import draft_mandate as draft_mandate
     from psishare.client import dry_run as dry_run
+    from psishare.client import held_offer as held_offer
     from psishare.client import import_mandate as import_mandate
     from psishare.client import import_revocations as import_revocations
     from psishare.client import init_party as init_party
@@ -66,6 +69,7 @@ __all__ = [
     "Cancellation",
     "DraftedMandate",
     "DryRun",
+    "HeldOffer",
     "KeyColumn",
     "KindDescription",
     "Limits",
@@ -86,9 +90,11 @@ __all__ = [
     "certificate_warnings",
     "check_list",
     "check_policy",
+    "decide_on_offer",
     "describe_kind",
     "draft_mandate",
     "dry_run",
+    "held_offer",
     "import_mandate",
     "import_revocations",
     "init_party",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 PLATFORM, AUTHORITY = "tele.example", "police.example"
 ISSUER, VALIDATOR = "prosecutor.example", "court.example"
+OPERATOR = "second.tele.example"
 RULESET = Ruleset(version=1, digest="ab" * 32)
 NAME, KIND = "customers", "phone"
 
@@ -63,7 +64,7 @@ class Side:
 
 
 class Stage:
-    """Four homes that have pinned each other.
+    """Five homes that have pinned each other.
 
     Args:
         path: an empty folder.
@@ -76,6 +77,7 @@ class Stage:
             AUTHORITY: "authority",
             ISSUER: "issuer",
             VALIDATOR: "issuer",
+            OPERATOR: "operator",
         }
         self.homes = {
             name: init_party(path / name, party_id=name, role=role, display_name=name)
@@ -84,6 +86,7 @@ class Stage:
         self.pin(PLATFORM, AUTHORITY)
         self.pin(PLATFORM, ISSUER, "issuer")
         self.pin(PLATFORM, VALIDATOR, "validator")
+        self.pin(PLATFORM, OPERATOR, "approver")
         self.pin(AUTHORITY, PLATFORM)
         self.platform = self.side(PLATFORM)
         self.authority = self.side(AUTHORITY)
@@ -133,7 +136,11 @@ class Stage:
 
     def envelope(self, **changes: Any) -> bytes:
         """Return a mandate that issuer and validator have signed."""
-        data = new_envelope(self.mandate(**changes))
+        return self.signed(self.mandate(**changes))
+
+    def signed(self, mandate: Mandate) -> bytes:
+        """Return a mandate's envelope with both signatures."""
+        data = new_envelope(mandate)
         for name in (ISSUER, VALIDATOR):
             data = sign_envelope(data, self.homes[name].log_signer(), party=name)
         return data
@@ -237,7 +244,7 @@ class OpenedStage(Stage):
 
     def __init__(self, path: Path) -> None:
         self._opened = contextlib.ExitStack()
-        names = (PLATFORM, AUTHORITY, ISSUER, VALIDATOR)
+        names = (PLATFORM, AUTHORITY, ISSUER, VALIDATOR, OPERATOR)
         self.homes = {name: Home.open(path / name) for name in names}
         self.platform = self.side(PLATFORM)
         self.authority = self.side(AUTHORITY)

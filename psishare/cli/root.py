@@ -20,6 +20,8 @@ COMMANDS = (
     "serve",
     "match",
     "exchange",
+    "approve",
+    "reject",
     "audit",
     "doctor",
     "demo",

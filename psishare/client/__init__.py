@@ -12,6 +12,7 @@ Promises: no result without a doubly signed receipt in this party's log.
 
 from __future__ import annotations
 
+from psishare.client.approval import HeldOffer, decide_on_offer, held_offer
 from psishare.client.async_party import AsyncParty, AsyncServer, AsyncSession
 from psishare.client.cancellation import Cancellation
 from psishare.client.checked_list import check_list
@@ -61,6 +62,7 @@ __all__ = [
     "Cancellation",
     "DraftedMandate",
     "DryRun",
+    "HeldOffer",
     "KeyColumn",
     "KindDescription",
     "Limits",
@@ -83,9 +85,11 @@ __all__ = [
     "certificate_warnings",
     "check_list",
     "check_policy",
+    "decide_on_offer",
     "describe_kind",
     "draft_mandate",
     "dry_run",
+    "held_offer",
     "import_mandate",
     "import_revocations",
     "init_party",

@@ -148,8 +148,23 @@ class Admission:
             )
         return offering
 
-    def authorise(self, offer: Offer, envelope: bytes, offering: Offering) -> VerifiedMandate:
-        """Decide by mandate, policy and budget, which is reserved (section 6, steps 7 to 9)."""
+    def authorise(
+        self, offer: Offer, envelope: bytes, offering: Offering, *, approved: bool
+    ) -> tuple[VerifiedMandate, Decision]:
+        """Decide by mandate, policy and budget, which is reserved (section 6, steps 7 to 9).
+
+        Args:
+            offer: from its authority, on its connection, and served.
+            envelope: the mandate's.
+            offering: what is asked.
+            approved: whether a second operator has approved exactly this offer.
+
+        Returns:
+            The mandate, and the decision: to allow, and then the budget is reserved, or to hold.
+
+        Raises:
+            AuthorisationError: the first rule that refuses.
+        """
         if hashlib.sha256(envelope).hexdigest() != offer.mandate_sha256:
             raise AuthorisationError(
                 "the mandate is not the one that the offer names",
@@ -166,11 +181,12 @@ class Admission:
             validated=verified.validated,
             request=request,
             dataset_rows=offering.n_items,
+            approved=approved,
         )
         decision = self._reserve(offer, asked)
-        if decision.verdict is not Verdict.ALLOW:
+        if decision.verdict is Verdict.REFUSE:
             raise decision.refusal()
-        return verified
+        return verified, decision
 
     def _reserve(self, offer: Offer, asked: Asked) -> Decision:
         """Decide on an offer; what is allowed is reserved in the same step."""

@@ -42,6 +42,7 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
+from psishare.exchange.hold import HOLD, Hold
 from psishare.exchange.journal import Journal, LastFrame, Told
 from psishare.exchange.left_open import LeftOpen, not_resumable
 from psishare.exchange.offer import (
@@ -193,6 +194,7 @@ class _Run:
     mandate_id: str
     seed: _native.Seed
     refused: bool = False
+    held: bool = False
     resumed: bool = False
     last: LastFrame | None = None
 
@@ -534,6 +536,8 @@ class Authority:
             if opened is not None:
                 return opened
         response = self._with_current_heads(lambda since: self._offer(run, since))
+        if response.HasField("hold"):
+            raise self._held(run, response.hold)
         answer = self._read_answer(response.answer)
         self._require_answer(run.offer, answer, encoded)
         terms = Terms(
@@ -548,6 +552,48 @@ class Authority:
             run.offer.exchange_id, State.OPENED, answer=response.answer.document
         )
         return terms
+
+    def _held(self, run: _Run, signed: wire.Signed) -> AuthorisationError:
+        """Verify that the platform holds the offer, log it once, and return what tells of it."""
+        offer, platform = run.offer, self._platform
+        hold = self._read_hold(signed)
+        told = hold.exchange_id, hold.authority, hold.platform, hold.mandate_sha256
+        ours = offer.exchange_id.hex(), offer.authority, offer.platform, offer.mandate_sha256
+        row = self._rooms.register.get(offer.exchange_id)
+        changed = row is not None and row.state is State.HELD and row.answer != signed.document
+        if told != ours or changed:
+            raise ProtocolError(
+                "the platform holds another offer, or tells of it otherwise than before",
+                mend="Use the same version of psishare on both sides.",
+                reason="answer_misdirected",
+                party=platform.id,
+            )
+        if row is None or row.state is not State.HELD:
+            self._journal.held(hold, signed.signature, offer, run.mandate_id, platform.id)
+            self._rooms.register.update(offer.exchange_id, State.HELD, answer=signed.document)
+        run.held = True
+        return AuthorisationError(
+            f"{platform.id} holds the offer until a second operator of its own approves it",
+            mend=f"Go on with `psishare match --resume {offer.exchange_id.hex()[:16]}` once it is"
+            f" approved, at the latest by {hold.expires}.",
+            reason="approval_required",
+            party=platform.id,
+        )
+
+    def _read_hold(self, signed: wire.Signed) -> Hold:
+        platform = self._platform
+        try:
+            verify_statement(
+                platform.card.log_key, HOLD, signed.document, signed.signature, party=platform.id
+            )
+            return Hold.parse(signed.document)
+        except VerificationError as error:
+            raise ProtocolError(
+                f"the hold is malformed or not signed by {platform.id}",
+                mend="Use the same version of psishare on both sides.",
+                reason="answer_invalid",
+                party=platform.id,
+            ) from error
 
     def _offer(self, run: _Run, since: int) -> wire.OfferResponse:
         request = wire.OfferRequest(
@@ -777,7 +823,7 @@ class Authority:
     def _settle(self) -> None:
         """Ask what became of the exchanges with this platform that were left open (section 13)."""
         for row in self._rooms.register.unattended():
-            if row.peer != self._platform.id:
+            if row.peer != self._platform.id or row.state is State.HELD:
                 continue
             with contextlib.ExitStack() as stack:
                 try:
@@ -888,6 +934,9 @@ class Authority:
 
     def _end(self, run: _Run, error: BaseException) -> None:
         row = self._rooms.register.get(run.offer.exchange_id)
+        if run.held:
+            # It waits for a decision of the platform's, and goes on after that.
+            return
         if row is None or (row.state is State.PENDING and not _is_unclosed(row, error)):
             # A doubly signed receipt may exist: the exchange stays pending.
             return

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from psishare.errors import AuditError, InputError
 from psishare.exchange import retained, task, unfinished
 from psishare.exchange.document import now, read_time
+from psishare.exchange.hold import Hold
 from psishare.exchange.journal import Ending, Journal, LastFrame
 from psishare.exchange.offer import Offer
 from psishare.exchange.register import LIVE, Register, Row, State, require_unfinished
@@ -85,6 +86,8 @@ class LeftOpen:
 
     def until(self, row: Row) -> datetime:
         """Return until when an exchange can go on, from when it was last worked on."""
+        if row.state is State.HELD and row.answer is not None:
+            return read_time(Hold.parse(row.answer).expires)
         if row.state is State.OFFERED:
             return read_time(row.started) + timedelta(seconds=CLOCK_TOLERANCE_S)
         worked_on = [read_time(row.updated)]

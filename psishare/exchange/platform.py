@@ -31,6 +31,7 @@ from psishare.errors import (
     VerificationError,
 )
 from psishare.exchange.admission import Admission, PlatformRooms, another_party
+from psishare.exchange.approvals import Approvals, hold_of
 from psishare.exchange.catalogue import Catalogue
 from psishare.exchange.closed_entry import require_closed_entry
 from psishare.exchange.delivery import Delivery
@@ -43,6 +44,7 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
+from psishare.exchange.hold import Hold
 from psishare.exchange.journal import Ending, Journal, Told
 from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
 from psishare.exchange.opened import OpenedExchange, Past
@@ -60,6 +62,7 @@ from psishare.exchange.register import LIVE, Row, State, require_unfinished
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement
 from psishare.mandates.archive import MandateArchive
+from psishare.mandates.decision import Verdict
 from psishare.psi import suite
 from psishare.psi.suite import Output
 from psishare.transport import wire_pb2 as wire
@@ -160,6 +163,7 @@ class Platform:
         self._matched = matched
         self._idle_timeout_s = idle_timeout_s
         self._journal = Journal(rooms.log)
+        self._approvals = Approvals(rooms, self._journal)
         self._heads = PeerHeads(rooms.peers)
         self._live = _Live()
         self._offers = threading.Lock()
@@ -178,6 +182,8 @@ class Platform:
         recount(self._rooms.log, self._rooms.budget)
         aborted = restored = 0
         for row in self._rooms.register.orphans():
+            if row.state is State.HELD:
+                continue
             cause = self._restore(row)
             if cause is None:
                 restored += 1
@@ -410,35 +416,75 @@ class Platform:
                 _require_no_end(row, peer)
             offered = _Offered(exchange_id)
             try:
-                terms = self._admit(offered, request, peer, caller)
+                admitted = self._admit(offered, request, peer, caller)
             except Exception as error:
                 if offered.entered:
                     self._give_up(exchange_id, error)
                 raise
-        return self._answer_again(terms, request)
+        if isinstance(admitted, Hold):
+            return self._show_hold(admitted, request)
+        return self._answer_again(admitted, request)
 
     def _admit(
         self, offered: _Offered, request: wire.OfferRequest, peer: Peer, caller: Caller
-    ) -> Terms:
-        """Check an offer in the order of section 6, and open the exchange."""
+    ) -> Terms | Hold:
+        """Check an offer in the order of section 6, and open the exchange or hold it."""
         try:
             offer = offered.offer = Offer.parse(request.offer.document)
             self._admission.require_own(offer, request, peer, caller)
-            terms = self._repeated_offer(offer)
+            held = self._held(offer)
+            terms = None if held is not None else self._repeated_offer(offer)
             if terms is not None:
                 return terms
             self._require_room(peer)
-            self._admission.require_timely(offer)
+            if held is None:
+                self._admission.require_timely(offer)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
-            offered.entered = self._enter(offer.exchange_id, request.offer.document, peer)
-            if not offered.entered:
-                raise _repeated(offer.exchange_id)
-            mandate = self._admission.authorise(offer, request.mandate, offering)
+            offered.entered = self._enter_anew(offer, request, peer, held)
+            if held is not None and not self._approved(held):
+                offered.entered = False
+                return hold_of(held)
+            mandate, decision = self._admission.authorise(
+                offer, request.mandate, offering, approved=held is not None
+            )
         except REFUSALS as refusal:
             self._refuse(offered, request, refusal, peer)
             raise
+        if decision.verdict is Verdict.HOLD:
+            reason = decision.refusal().reason
+            return self._approvals.hold(offer, request.mandate, mandate.mandate, reason, peer.id)
         return self._open(offer, request, peer, offering, mandate)
+
+    def _held(self, offer: Offer) -> Row | None:
+        """Return the offer's row where it is held."""
+        row = self._rooms.register.get(offer.exchange_id)
+        return row if row is not None and row.state is State.HELD else None
+
+    def _approved(self, held: Row) -> bool:
+        """Tell whether a held offer may go on, which it does once.
+
+        From here on a crash ends it like any other offer.
+        """
+        if not self._approvals.is_approved(held):
+            return False
+        self._rooms.register.update(held.exchange_id, State.OFFERED)
+        return True
+
+    def _enter_anew(
+        self, offer: Offer, request: wire.OfferRequest, peer: Peer, held: Row | None
+    ) -> bool:
+        """Enter an offer before it is decided on; one that is held is entered already."""
+        new = held is None and self._enter(offer.exchange_id, request.offer.document, peer)
+        if held is None and not new:
+            raise _repeated(offer.exchange_id)
+        return True
+
+    def _show_hold(self, hold: Hold, request: wire.OfferRequest) -> wire.OfferResponse:
+        return wire.OfferResponse(
+            hold=wire.Signed(document=hold.document(), signature=self._approvals.sign(hold)),
+            head=show_head(self._rooms.log, request.known_tree_size),
+        )
 
     def _enter(self, exchange_id: bytes, document: bytes, peer: Peer) -> bool:
         return self._rooms.register.begin(

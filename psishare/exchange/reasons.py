@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REFUSED = "exchange.refused"
 ABORTED = "exchange.aborted"
+HELD = "exchange.held"
 UNDELIVERED = "dataset.refused"
 
 REFUSALS = (AuthorisationError, ProtocolError, VerificationError)
@@ -142,7 +143,8 @@ REASONS: tuple[Reason, ...] = (
         AuthorisationError,
         (REFUSED,),
         {
-            "approval_required": "A second operator of the platform has to approve the offer.",
+            "approval_rejected": "A second operator of the platform has rejected the offer.",
+            "approval_withdrawn": "Who approved the offer is trusted as an approver no more.",
             "budget_authority_exchanges": "The policy's exchanges of one authority a day are used up.",
             "budget_authority_rows": "The policy's rows of one authority a day do not suffice.",
             "budget_day_exchanges": "The policy's exchanges of one day are used up.",
@@ -177,6 +179,7 @@ REASONS: tuple[Reason, ...] = (
             "policy_outside_hours": "The platform's policy opens no exchange at this hour.",
             "policy_protocol": "The platform's policy does not allow this protocol.",
             "ruleset_mismatch": "Both sides have another canonical form of this kind.",
+            "ticket_expired": "The held offer was not approved, or not gone on with, in time.",
             "version_mismatch": "Both sides speak another version of the wire, or another suite.",
         },
     ),
@@ -184,6 +187,11 @@ REASONS: tuple[Reason, ...] = (
         AuthorisationError,
         _OFFER_OR_LATER,
         {"manifest_mismatch": "The dataset has another epoch than the one offered on."},
+    ),
+    *_rows(
+        AuthorisationError,
+        (HELD,),
+        {"approval_required": "A second operator of the platform has to approve the offer."},
     ),
     *_rows(
         AuthorisationError,
@@ -198,7 +206,10 @@ REASONS: tuple[Reason, ...] = (
     *_rows(
         AuthorisationError,
         (),
-        {"mandate_signer_not_named": "The mandate does not name whoever is about to sign it."},
+        {
+            "approver_untrusted": "Who decides on a held offer is not trusted to, or is a party to it.",
+            "mandate_signer_not_named": "The mandate does not name whoever is about to sign it.",
+        },
     ),
     *_rows(
         ProtocolError,
@@ -398,6 +409,8 @@ REASONS: tuple[Reason, ...] = (
             "replay_unsupported": "The protocol's elements cannot be computed again.",
             "scope_empty": "The log has nothing of what is to be exported.",
             "scope_malformed": "A period, mandate or exchange is not named rightly.",
+            "approval_repeated": "Somebody has decided on this held offer before.",
+            "not_held": "The exchange does not wait for a decision.",
             "case_reference_invalid": "The case reference, or its file, cannot be used.",
             "change_contradicts": "An identifier is to be both added and removed.",
             "column_duplicated": "Two columns have one name.",

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from psishare.errors import AuditError, ConfigError, InputError
+from psishare.exchange.approval import Approval, SignedApproval
 from psishare.exchange.document import now, write_time
 from psishare.exchange.receipt import Receipt, SignedReceipt
 from psishare.mandates.state_file import StateFile
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SCHEMA_VERSION = 2
-_READABLE = frozenset({1, SCHEMA_VERSION})
-"""Version 2 has the table of answers besides, which is made where it is missing."""
+SCHEMA_VERSION = 3
+_READABLE = frozenset({1, 2, SCHEMA_VERSION})
+"""Version 2 has the table of answers besides, version 3 that of approvals: made where they are missing."""
 NOBODY = "nobody.lock"
 """Stands for an owner that is gone; no process has a lock file of this name."""
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS register_schema (version INTEGER NOT NULL)"
@@ -67,6 +68,13 @@ CREATE TABLE IF NOT EXISTS answers (
     PRIMARY KEY (exchange_id, frame)
 ) WITHOUT ROWID
 """
+_APPROVALS_TABLE = """
+CREATE TABLE IF NOT EXISTS approvals (
+    exchange_id BLOB PRIMARY KEY,
+    approval BLOB NOT NULL,
+    signature BLOB NOT NULL
+) WITHOUT ROWID
+"""
 _COLUMNS = (
     "exchange_id, peer, state, offer, log_size, mandate_id, answer, receipt, authority_signature,"
     " platform_signature, closed_index, reason, started, updated"
@@ -77,18 +85,20 @@ class State(StrEnum):
     """How far an exchange has come on this side.
 
     ``PENDING``: this side has signed the receipt, and its log does not hold it with both signatures
-    yet. The authority waits for the platform's, the platform for its own log.
+    yet. ``HELD``: a second operator of the platform has to approve the offer; ``answer`` is the hold.
+    Where the receipt is pending, the authority waits for the platform's, the platform for its own log.
     """
 
     OFFERED = "offered"
     OPENED = "opened"
     PENDING = "pending"
+    HELD = "held"
     CLOSED = "closed"
     ABORTED = "aborted"
     REFUSED = "refused"
 
 
-LIVE = (State.OFFERED, State.OPENED, State.PENDING)
+LIVE = (State.OFFERED, State.OPENED, State.PENDING, State.HELD)
 ENDED = frozenset({State.CLOSED, State.ABORTED, State.REFUSED})
 
 
@@ -151,6 +161,7 @@ class Register:
                 database.execute(_EXCHANGES_TABLE)
                 database.execute(_DELIVERIES_TABLE)
                 database.execute(_ANSWERS_TABLE)
+                database.execute(_APPROVALS_TABLE)
                 _check_version(database, path)
             self._lock: int | None = _take_lock(locks, self._owner)
         except BaseException:
@@ -247,6 +258,30 @@ class Register:
                 "SELECT frame, digest FROM answers WHERE exchange_id = ?", (exchange_id,)
             )
             return dict(found.fetchall())
+
+    def decide(self, exchange_id: bytes, signed: SignedApproval) -> bool:
+        """Keep what an operator decided on a held offer; False where somebody has decided before."""
+        with self._state.writing() as database:
+            cursor = database.execute(
+                "INSERT OR IGNORE INTO approvals SELECT ?, ?, ? WHERE EXISTS"
+                " (SELECT 1 FROM exchanges WHERE exchange_id = ? AND state = ?)",
+                (
+                    exchange_id,
+                    signed.approval.document(),
+                    signed.signature,
+                    exchange_id,
+                    State.HELD,
+                ),
+            )
+        return cursor.rowcount == 1
+
+    def approval(self, exchange_id: bytes) -> SignedApproval | None:
+        """Return what an operator decided on a held offer, or None."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT approval, signature FROM approvals WHERE exchange_id = ?", (exchange_id,)
+            ).fetchone()
+        return None if found is None else SignedApproval(Approval.parse(found[0]), found[1])
 
     @contextlib.contextmanager
     def attending(self, exchange_id: bytes) -> Iterator[None]:
@@ -367,10 +402,10 @@ def require_unfinished(row: Row) -> None:
     Raises:
         InputError: ``exchange_finished``.
     """
-    if row.state not in {State.OFFERED, State.OPENED}:
+    if row.state not in {State.OFFERED, State.HELD, State.OPENED}:
         raise InputError(
             f"the exchange {row.exchange_id.hex()[:16]} is {row.state.value}",
-            mend="Only an exchange that is offered or opened can be abandoned.",
+            mend="Only an exchange that is offered, held or opened can be abandoned.",
             reason="exchange_finished",
         )
 

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpsishare/transport/wire.proto\x12\x0bpsishare.v1\"-\n\x06Signed\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"A\n\x07LogHead\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\r\n\x05since\x18\x03 \x01(\x04\"8\n\x0cHelloRequest\x12\x11\n\tauthority\x18\x01 \x01(\t\x12\x15\n\rwire_versions\x18\x02 \x03(\r\"\x7f\n\rHelloResponse\x12\x10\n\x08platform\x18\x01 \x01(\t\x12\x15\n\rwire_versions\x18\x02 \x03(\r\x12\x1a\n\x12\x63\x65rtificate_sha256\x18\x03 \x01(\x0c\x12\x17\n\x0fknown_tree_size\x18\x04 \x01(\x04\x12\x10\n\x08\x64\x61tasets\x18\x05 \x03(\t\"L\n\x0fManifestRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x17\n\x0fknown_tree_size\x18\x03 \x01(\x04\"\xa2\x01\n\x10ManifestResponse\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x17\n\x0fpublished_index\x18\x03 \x01(\x04\x12\x17\n\x0fpublished_entry\x18\x04 \x01(\x0c\x12\x11\n\tinclusion\x18\x05 \x03(\x0c\"h\n\x0cShardRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x17\n\x0fmanifest_sha256\x18\x03 \x01(\x0c\x12\r\n\x05shard\x18\x04 \x01(\r\x12\x0e\n\x06offset\x18\x05 \x01(\x04\"\x1d\n\rShardResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x80\x01\n\x0cOfferRequest\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\"\n\x04head\x18\x03 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x17\n\x0fknown_tree_size\x18\x04 \x01(\x04\"X\n\rOfferResponse\x12#\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\"k\n\x0f\x45valuateRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x12\n\ntranscript\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"[\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\'\n\x08sequence\x18\x02 \x01(\x0e\x32\x15.psishare.v1.Sequence\x12\r\n\x05index\x18\x03 \x01(\x04\">\n\rFrameResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\x0f\n\x07pending\x18\x03 \x01(\x08\"i\n\rReturnRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x12\n\ntranscript\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"!\n\x0eReturnResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x08\"b\n\x0c\x43loseRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\x17\n\x0fknown_tree_size\x18\x03 \x01(\x04\"\x8c\x01\n\rCloseResponse\x12\x18\n\x10\x63ountersignature\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63losed_entry\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63losed_index\x18\x03 \x01(\x04\x12\x11\n\tinclusion\x18\x04 \x03(\x0c\x12\"\n\x04head\x18\x05 \x01(\x0b\x32\x14.psishare.v1.LogHead\"\xb3\x01\n\rCosignRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x14\n\x0c\x63losed_entry\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63losed_index\x18\x04 \x01(\x04\x12\x11\n\tinclusion\x18\x05 \x03(\x0c\x12\x13\n\x0b\x63osignature\x18\x06 \x01(\x0c\x12\x15\n\rcosigned_size\x18\x07 \x01(\x04\"%\n\x0e\x43osignResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\"3\n\x0c\x41\x62ortRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0f\n\rAbortResponse\"$\n\rResumeRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"H\n\x0eResumeResponse\x12\x10\n\x08requests\x18\x01 \x01(\x04\x12\x12\n\ntranscript\x18\x02 \x01(\x0c\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x04\"E\n\x05\x46\x61ult\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04mend\x18\x04 \x01(\t*Q\n\x08Sequence\x12\x18\n\x14SEQUENCE_UNSPECIFIED\x10\x00\x12\x15\n\x11SEQUENCE_ELEMENTS\x10\x01\x12\x14\n\x10SEQUENCE_ANSWERS\x10\x02\x32\xe2\x05\n\x08Psishare\x12>\n\x05Hello\x12\x19.psishare.v1.HelloRequest\x1a\x1a.psishare.v1.HelloResponse\x12G\n\x08Manifest\x12\x1c.psishare.v1.ManifestRequest\x1a\x1d.psishare.v1.ManifestResponse\x12>\n\x05Shard\x12\x19.psishare.v1.ShardRequest\x1a\x1a.psishare.v1.ShardResponse\x12>\n\x05Offer\x12\x19.psishare.v1.OfferRequest\x1a\x1a.psishare.v1.OfferResponse\x12\x44\n\x08\x45valuate\x12\x1c.psishare.v1.EvaluateRequest\x1a\x1a.psishare.v1.FrameResponse\x12>\n\x05\x46\x65tch\x12\x19.psishare.v1.FetchRequest\x1a\x1a.psishare.v1.FrameResponse\x12\x41\n\x06Return\x12\x1a.psishare.v1.ReturnRequest\x1a\x1b.psishare.v1.ReturnResponse\x12>\n\x05\x43lose\x12\x19.psishare.v1.CloseRequest\x1a\x1a.psishare.v1.CloseResponse\x12\x41\n\x06\x43osign\x12\x1a.psishare.v1.CosignRequest\x1a\x1b.psishare.v1.CosignResponse\x12>\n\x05\x41\x62ort\x12\x19.psishare.v1.AbortRequest\x1a\x1a.psishare.v1.AbortResponse\x12\x41\n\x06Resume\x12\x1a.psishare.v1.ResumeRequest\x1a\x1b.psishare.v1.ResumeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpsishare/transport/wire.proto\x12\x0bpsishare.v1\"-\n\x06Signed\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"A\n\x07LogHead\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\r\n\x05since\x18\x03 \x01(\x04\"8\n\x0cHelloRequest\x12\x11\n\tauthority\x18\x01 \x01(\t\x12\x15\n\rwire_versions\x18\x02 \x03(\r\"\x7f\n\rHelloResponse\x12\x10\n\x08platform\x18\x01 \x01(\t\x12\x15\n\rwire_versions\x18\x02 \x03(\r\x12\x1a\n\x12\x63\x65rtificate_sha256\x18\x03 \x01(\x0c\x12\x17\n\x0fknown_tree_size\x18\x04 \x01(\x04\x12\x10\n\x08\x64\x61tasets\x18\x05 \x03(\t\"L\n\x0fManifestRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x17\n\x0fknown_tree_size\x18\x03 \x01(\x04\"\xa2\x01\n\x10ManifestResponse\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x17\n\x0fpublished_index\x18\x03 \x01(\x04\x12\x17\n\x0fpublished_entry\x18\x04 \x01(\x0c\x12\x11\n\tinclusion\x18\x05 \x03(\x0c\"h\n\x0cShardRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x17\n\x0fmanifest_sha256\x18\x03 \x01(\x0c\x12\r\n\x05shard\x18\x04 \x01(\r\x12\x0e\n\x06offset\x18\x05 \x01(\x04\"\x1d\n\rShardResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x80\x01\n\x0cOfferRequest\x12\"\n\x05offer\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\"\n\x04head\x18\x03 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x17\n\x0fknown_tree_size\x18\x04 \x01(\x04\"{\n\rOfferResponse\x12#\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12!\n\x04hold\x18\x03 \x01(\x0b\x32\x13.psishare.v1.Signed\"k\n\x0f\x45valuateRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x12\n\ntranscript\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"[\n\x0c\x46\x65tchRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\'\n\x08sequence\x18\x02 \x01(\x0e\x32\x15.psishare.v1.Sequence\x12\r\n\x05index\x18\x03 \x01(\x04\">\n\rFrameResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\x0f\n\x07pending\x18\x03 \x01(\x08\"i\n\rReturnRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x12\n\ntranscript\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x0c\"!\n\x0eReturnResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x08\"b\n\x0c\x43loseRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.psishare.v1.Signed\x12\x17\n\x0fknown_tree_size\x18\x03 \x01(\x04\"\x8c\x01\n\rCloseResponse\x12\x18\n\x10\x63ountersignature\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63losed_entry\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63losed_index\x18\x03 \x01(\x04\x12\x11\n\tinclusion\x18\x04 \x03(\x0c\x12\"\n\x04head\x18\x05 \x01(\x0b\x32\x14.psishare.v1.LogHead\"\xb3\x01\n\rCosignRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.psishare.v1.LogHead\x12\x14\n\x0c\x63losed_entry\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63losed_index\x18\x04 \x01(\x04\x12\x11\n\tinclusion\x18\x05 \x03(\x0c\x12\x13\n\x0b\x63osignature\x18\x06 \x01(\x0c\x12\x15\n\rcosigned_size\x18\x07 \x01(\x04\"%\n\x0e\x43osignResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\"3\n\x0c\x41\x62ortRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x0f\n\rAbortResponse\"$\n\rResumeRequest\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\"H\n\x0eResumeResponse\x12\x10\n\x08requests\x18\x01 \x01(\x04\x12\x12\n\ntranscript\x18\x02 \x01(\x0c\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x04\"E\n\x05\x46\x61ult\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04mend\x18\x04 \x01(\t*Q\n\x08Sequence\x12\x18\n\x14SEQUENCE_UNSPECIFIED\x10\x00\x12\x15\n\x11SEQUENCE_ELEMENTS\x10\x01\x12\x14\n\x10SEQUENCE_ANSWERS\x10\x02\x32\xe2\x05\n\x08Psishare\x12>\n\x05Hello\x12\x19.psishare.v1.HelloRequest\x1a\x1a.psishare.v1.HelloResponse\x12G\n\x08Manifest\x12\x1c.psishare.v1.ManifestRequest\x1a\x1d.psishare.v1.ManifestResponse\x12>\n\x05Shard\x12\x19.psishare.v1.ShardRequest\x1a\x1a.psishare.v1.ShardResponse\x12>\n\x05Offer\x12\x19.psishare.v1.OfferRequest\x1a\x1a.psishare.v1.OfferResponse\x12\x44\n\x08\x45valuate\x12\x1c.psishare.v1.EvaluateRequest\x1a\x1a.psishare.v1.FrameResponse\x12>\n\x05\x46\x65tch\x12\x19.psishare.v1.FetchRequest\x1a\x1a.psishare.v1.FrameResponse\x12\x41\n\x06Return\x12\x1a.psishare.v1.ReturnRequest\x1a\x1b.psishare.v1.ReturnResponse\x12>\n\x05\x43lose\x12\x19.psishare.v1.CloseRequest\x1a\x1a.psishare.v1.CloseResponse\x12\x41\n\x06\x43osign\x12\x1a.psishare.v1.CosignRequest\x1a\x1b.psishare.v1.CosignResponse\x12>\n\x05\x41\x62ort\x12\x19.psishare.v1.AbortRequest\x1a\x1a.psishare.v1.AbortResponse\x12\x41\n\x06Resume\x12\x1a.psishare.v1.ResumeRequest\x1a\x1b.psishare.v1.ResumeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'psishare.transport.wire_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEQUENCE']._serialized_start=2073
-  _globals['_SEQUENCE']._serialized_end=2154
+  _globals['_SEQUENCE']._serialized_start=2108
+  _globals['_SEQUENCE']._serialized_end=2189
   _globals['_SIGNED']._serialized_start=46
   _globals['_SIGNED']._serialized_end=91
   _globals['_LOGHEAD']._serialized_start=93
@@ -52,35 +52,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFERREQUEST']._serialized_start=728
   _globals['_OFFERREQUEST']._serialized_end=856
   _globals['_OFFERRESPONSE']._serialized_start=858
-  _globals['_OFFERRESPONSE']._serialized_end=946
-  _globals['_EVALUATEREQUEST']._serialized_start=948
-  _globals['_EVALUATEREQUEST']._serialized_end=1055
-  _globals['_FETCHREQUEST']._serialized_start=1057
-  _globals['_FETCHREQUEST']._serialized_end=1148
-  _globals['_FRAMERESPONSE']._serialized_start=1150
-  _globals['_FRAMERESPONSE']._serialized_end=1212
-  _globals['_RETURNREQUEST']._serialized_start=1214
-  _globals['_RETURNREQUEST']._serialized_end=1319
-  _globals['_RETURNRESPONSE']._serialized_start=1321
-  _globals['_RETURNRESPONSE']._serialized_end=1354
-  _globals['_CLOSEREQUEST']._serialized_start=1356
-  _globals['_CLOSEREQUEST']._serialized_end=1454
-  _globals['_CLOSERESPONSE']._serialized_start=1457
-  _globals['_CLOSERESPONSE']._serialized_end=1597
-  _globals['_COSIGNREQUEST']._serialized_start=1600
-  _globals['_COSIGNREQUEST']._serialized_end=1779
-  _globals['_COSIGNRESPONSE']._serialized_start=1781
-  _globals['_COSIGNRESPONSE']._serialized_end=1818
-  _globals['_ABORTREQUEST']._serialized_start=1820
-  _globals['_ABORTREQUEST']._serialized_end=1871
-  _globals['_ABORTRESPONSE']._serialized_start=1873
-  _globals['_ABORTRESPONSE']._serialized_end=1888
-  _globals['_RESUMEREQUEST']._serialized_start=1890
-  _globals['_RESUMEREQUEST']._serialized_end=1926
-  _globals['_RESUMERESPONSE']._serialized_start=1928
-  _globals['_RESUMERESPONSE']._serialized_end=2000
-  _globals['_FAULT']._serialized_start=2002
-  _globals['_FAULT']._serialized_end=2071
-  _globals['_PSISHARE']._serialized_start=2157
-  _globals['_PSISHARE']._serialized_end=2895
+  _globals['_OFFERRESPONSE']._serialized_end=981
+  _globals['_EVALUATEREQUEST']._serialized_start=983
+  _globals['_EVALUATEREQUEST']._serialized_end=1090
+  _globals['_FETCHREQUEST']._serialized_start=1092
+  _globals['_FETCHREQUEST']._serialized_end=1183
+  _globals['_FRAMERESPONSE']._serialized_start=1185
+  _globals['_FRAMERESPONSE']._serialized_end=1247
+  _globals['_RETURNREQUEST']._serialized_start=1249
+  _globals['_RETURNREQUEST']._serialized_end=1354
+  _globals['_RETURNRESPONSE']._serialized_start=1356
+  _globals['_RETURNRESPONSE']._serialized_end=1389
+  _globals['_CLOSEREQUEST']._serialized_start=1391
+  _globals['_CLOSEREQUEST']._serialized_end=1489
+  _globals['_CLOSERESPONSE']._serialized_start=1492
+  _globals['_CLOSERESPONSE']._serialized_end=1632
+  _globals['_COSIGNREQUEST']._serialized_start=1635
+  _globals['_COSIGNREQUEST']._serialized_end=1814
+  _globals['_COSIGNRESPONSE']._serialized_start=1816
+  _globals['_COSIGNRESPONSE']._serialized_end=1853
+  _globals['_ABORTREQUEST']._serialized_start=1855
+  _globals['_ABORTREQUEST']._serialized_end=1906
+  _globals['_ABORTRESPONSE']._serialized_start=1908
+  _globals['_ABORTRESPONSE']._serialized_end=1923
+  _globals['_RESUMEREQUEST']._serialized_start=1925
+  _globals['_RESUMEREQUEST']._serialized_end=1961
+  _globals['_RESUMERESPONSE']._serialized_start=1963
+  _globals['_RESUMERESPONSE']._serialized_end=2035
+  _globals['_FAULT']._serialized_start=2037
+  _globals['_FAULT']._serialized_end=2106
+  _globals['_PSISHARE']._serialized_start=2192
+  _globals['_PSISHARE']._serialized_end=2930
 # @@protoc_insertion_point(module_scope)

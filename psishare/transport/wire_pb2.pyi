@@ -113,12 +113,14 @@ class OfferRequest(_message.Message):
     def __init__(self, offer: _Optional[_Union[Signed, _Mapping]] = ..., mandate: _Optional[bytes] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ..., known_tree_size: _Optional[int] = ...) -> None: ...
 
 class OfferResponse(_message.Message):
-    __slots__ = ("answer", "head")
+    __slots__ = ("answer", "head", "hold")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
     answer: Signed
     head: LogHead
-    def __init__(self, answer: _Optional[_Union[Signed, _Mapping]] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ...) -> None: ...
+    hold: Signed
+    def __init__(self, answer: _Optional[_Union[Signed, _Mapping]] = ..., head: _Optional[_Union[LogHead, _Mapping]] = ..., hold: _Optional[_Union[Signed, _Mapping]] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("exchange_id", "index", "transcript", "signature", "batch")

@@ -42,7 +42,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("peer add", "peer list", "peer remove", "peer revoke"),
         *("mandate draft", "mandate sign", "mandate show", "mandate verify"),
         *("mandate revoke", "mandate import", "mandate request"),
-        "policy check",
+        *("policy check", "approve", "reject"),
         *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
         *("dataset verify", "dataset revoke", "serve", "match"),
