@@ -89,8 +89,9 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.identifiers
 
-campaign: setup  ## kill 500 appending processes; flip every byte of a log; tamper a thousand times
+campaign: setup  ## kill 500 appending processes and 120 servers; flip every byte of a log; tamper a thousand times
 	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
+	PYTHONPATH=tests:. $(BIN)/python tests/budget_campaign.py
 	PSISHARE_EVERY_BYTE=1 $(BIN)/python -m pytest -q tests/unit/audit/test_audit_fsck.py
 	PSISHARE_TAMPERINGS=1000 $(BIN)/python -m pytest -q tests/adversary/test_evidence_tampering.py
 
