@@ -14,6 +14,7 @@ from hostile_exchange import (
     endings,
     entries,
     failed,
+    resumed,
     told,
     verified,
 )
@@ -21,6 +22,7 @@ from platform_work import elements_computed
 from stage import AUTHORITY, KIND, NAME, PLATFORM, RULESET, VALIDATOR, Stage, column
 
 from psishare import _native
+from psishare.datasets.store import DatasetStore
 from psishare.errors import (
     AuthorisationError,
     ConfigError,
@@ -32,7 +34,10 @@ from psishare.evidence.replay import Replay, ReplayFault, replay, signed_request
 from psishare.evidence.verify import verify_evidence
 from psishare.exchange import authority as authority_side
 from psishare.exchange import prepared_request
+from psishare.exchange.authority import Outcome
 from psishare.exchange.offer import Ruleset
+from psishare.exchange.offering import EncodedOffering
+from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.opening import unseal_opening
 from psishare.exchange.prepared_request import (
     ApprovedInput,
@@ -49,6 +54,7 @@ from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
     from psishare.exchange.authority import Ask
+    from psishare.exchange.platform import Platform
     from psishare.mandates.mandate import Mandate
 
 PREFIX = b"phone\x00\x00"
@@ -534,3 +540,59 @@ def test_a_replay_bears_out_the_list_that_the_mandate_commits_to(stage: Stage) -
     stage.exchange(stage.responder(stage.encode(THEIRS)), stage.ask(OURS, mandate=mandate))
     found = replayed(stage, mandate, OURS, salt)
     assert (found.fault, found.input_checked) == (None, True)
+
+
+# Interrupted and gone on with.
+
+
+def interrupted(stage: Stage, mandate: bytes) -> None:
+    """Lose the connection for good once the first frame has been answered."""
+    platform = stage.responder(stage.encode(THEIRS))
+    dying = Dying(platform, stage.caller(), Call.EVALUATE, after=True)
+    failed(stage.asker(dying), stage.ask(OURS, mandate=mandate))
+
+
+def served_again(stage: Stage) -> Platform:
+    """Return the platform's side as its next process has it."""
+    home = stage.homes[PLATFORM]
+    store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
+    stage.platform.register.close()
+    stage.platform = stage.side(PLATFORM)
+    platform = stage.responder(EncodedOffering(store.open(NAME)))
+    platform.recover()
+    return platform
+
+
+def test_an_interrupted_exchange_goes_on_under_the_same_approval(
+    stage: Stage, evaluations: list[int]
+) -> None:
+    mandate = approving(stage, prepared(stage, OURS), max_rows_total=len(OURS))
+    interrupted(stage, mandate)
+    (outcome,) = resumed(stage, served_again(stage), OURS)
+    assert isinstance(outcome, Outcome)
+    assert outcome.matched.to_pylist() == COMMON
+    assert spent(stage, mandate) == len(OURS)
+    assert endings(stage) == (["closed"], ["closed"])
+
+
+def test_a_platform_that_starts_again_still_compares_every_frame(
+    stage: Stage, evaluations: list[int]
+) -> None:
+    mandate = approving(stage, prepared(stage, OURS))
+    interrupted(stage, mandate)
+    evaluations.clear()
+    sealed = read_envelope(mandate).mandate.sealed_request
+    assert sealed is not None
+    seen: list[int] = []
+
+    def noting(exchange: OpenedExchange, index: int, digest: bytes) -> None:
+        assert exchange.mandate.mandate.sealed_request == sealed
+        assert sealed.approves(index, digest)
+        seen.append(index)
+        require(exchange, index, digest)
+
+    require = OpenedExchange._require_approved
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenedExchange, "_require_approved", noting)
+        resumed(stage, served_again(stage), OURS)
+    assert {1, 2} <= set(seen)
