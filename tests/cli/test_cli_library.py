@@ -15,7 +15,14 @@ from psishare.audit.entry import CardChanged, parse_entry
 from psishare.audit.log import Log
 from psishare.client.opened_home import open_log
 from psishare.client.reminder import Reminder
-from psishare.errors import AuditError, ConfigError, InputError, PeerError
+from psishare.errors import (
+    AuditError,
+    AuthorisationError,
+    ConfigError,
+    InputError,
+    PeerError,
+    PsishareError,
+)
 from psishare.parties.home import Home
 from psishare.parties.peers import Peers
 
@@ -242,3 +249,56 @@ class Clock:
 
     def now(self, _zone: object) -> datetime:
         return self._time
+
+
+def test_a_peer_revoked_while_a_server_runs_is_refused_from_then_on(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.encode()
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", datasets=["customers"]) as server,
+        psishare.Party.open(office.home(AUTHORITY)) as authority,
+        authority.connect(PLATFORM, server.address, timeout_s=10) as session,
+    ):
+        asked: dict[str, Any] = {
+            "key": psishare.KeyColumn("phone", "phone", region="DE"),
+            "dataset": "customers",
+            "mandate": office.mandate().read_bytes(),
+        }
+        assert session.match(suspects(), **asked).count == 2
+        psishare.revoke_peer(office.homes[PLATFORM], AUTHORITY)
+        size = platform.log.size
+        with pytest.raises(PsishareError):
+            session.match(suspects(), **asked)
+        with (
+            authority.connect(PLATFORM, server.address, timeout_s=10) as another,
+            pytest.raises(PeerError),
+        ):
+            another.match(suspects(), **asked)
+        assert platform.log.size == size
+
+
+def test_a_mandate_of_a_revoked_issuer_counts_no_more(office: Office) -> None:
+    home = office.homes[PLATFORM]
+    envelope = office.mandate("revoked-issuer.mandate").read_bytes()
+    psishare.verify_mandate(envelope, home)
+    psishare.revoke_peer(home, ISSUER)
+    with pytest.raises(AuthorisationError) as caught:
+        psishare.verify_mandate(envelope, home)
+    assert caught.value.reason == "mandate_issuer_untrusted"
+    card = office.homes[ISSUER].export_card()
+    words = office.homes[ISSUER].card.fingerprint()
+    psishare.pin_peer(
+        home, card, fingerprint=words, trusted_as=frozenset({"issuer"}), reinstate=True
+    )
+
+
+def test_a_party_warns_of_its_own_certificate_and_of_the_peer_s_that_it_asks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psishare.Party.open(office.home(AUTHORITY)) as authority:
+        assert authority.warnings(PLATFORM) == []
+        later = datetime.now(UTC) + timedelta(days=330)
+        monkeypatch.setattr("psishare.client.renewal.datetime", Clock(later))
+        own, peer = authority.warnings(PLATFORM)
+        assert (AUTHORITY in own, PLATFORM in peer) == (True, True)
