@@ -127,6 +127,13 @@ def pin_peer(
 def revoke_peer(home: Home, party_id: str) -> RevokedPeer:
     """Refuse a pinned party from now on, in running servers too; the log says so, where one is kept.
 
+    Args:
+        home: of any role.
+        party_id: the party's id.
+
+    Returns:
+        The card that was pinned, and since when it is refused.
+
     Raises:
         ConfigError: it is not pinned, or this home does not open.
         AuditError: it is revoked, but the log cannot take the entry; the same again does that.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def announce_certificate(home: Home) -> Home:
     """Make the next TLS certificate and name it in the card, beside the current one.
 
+    Args:
+        home: of any role.
+
     Returns:
         The home with its new card, which peers are to be given.
 
@@ -34,6 +37,12 @@ def announce_certificate(home: Home) -> Home:
 def switch_certificate(home: Home) -> Home:
     """Put the next TLS certificate in the place of the current one; restart ``serve`` after it.
 
+    Args:
+        home: of any role.
+
+    Returns:
+        The home with its new card. Peers that have the card before it accept both certificates.
+
     Raises:
         ConfigError: ``renewal_missing``; or as ``announce_certificate``.
         AuditError: as ``announce_certificate``.
@@ -44,6 +53,12 @@ def switch_certificate(home: Home) -> Home:
 def renew_sealing_key(home: Home) -> Home:
     """Make another sealing key; the ones before it still open what was sealed to them.
 
+    Args:
+        home: of any role.
+
+    Returns:
+        The home with its new card, which peers are to be given.
+
     Raises:
         ConfigError, AuditError: as ``announce_certificate``.
     """
@@ -51,7 +66,15 @@ def renew_sealing_key(home: Home) -> Home:
 
 
 def certificate_warnings(home: Home, peers: Iterable[Peer]) -> list[str]:
-    """Return what is to be done soon about certificates: the party's own, and those of peers."""
+    """Return what is to be done soon about certificates: the party's own, and those of peers.
+
+    Args:
+        home: of any role.
+        peers: whose certificates to look at beside the party's own.
+
+    Returns:
+        A sentence for each certificate that ends within 60 days, or has ended; none where all is well.
+    """
     now = datetime.now(UTC)
     warnings = [Expiry.of(home.card).own_warning(now)]
     warnings += [Expiry.of(peer.card).peer_warning(now) for peer in peers]

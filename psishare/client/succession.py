@@ -74,6 +74,13 @@ def succeed_party(
 def pin_successor(home: Home, succession_file: bytes) -> Peer:
     """Pin the successor of a pinned party on that party's word, trusted as it is.
 
+    Args:
+        home: of any role.
+        succession_file: as ``psishare party succeed`` wrote it.
+
+    Returns:
+        The successor, as it is pinned now; the party that it follows stays pinned.
+
     Raises:
         ConfigError: ``succession_invalid``, the pinned key does not vouch for it; ``peer_unknown``;
             ``peer_revoked``; ``card_changed``, that id is pinned already with another card.

@@ -33,12 +33,14 @@ NEVER_RAISE = {
     "Cancellation.watching",
     "Limits.of",
     "Party.close",
+    "Party.warnings",
     "Passphrase.encode",
     "Server.drain",
     "Server.stop",
     "Session.close",
     "SignedMandate.values",
     "Table.stamps",
+    "certificate_warnings",
     "kind_names",
 }
 """What frees things, or only reads what is installed."""
