@@ -17,7 +17,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check docs format lint types imports stubs licences wire rust-test wheel \
-	bench bench-full bench-tables campaign fuzz interop clean
+	bench bench-full bench-concurrency bench-tables campaign fuzz interop clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ bench: setup  ## measure beside the peers, 20 minutes on two cores; goes on wher
 
 bench-full: setup  ## the same to the largest sizes, for hours; goes on where it was stopped
 	$(BIN)/python -m benchmarks --full
+
+bench-concurrency: setup  ## 100 exchanges at once from 4 clients against one serve, beside one client alone
+	$(BIN)/python -m benchmarks.concurrency
 
 bench-tables: setup  ## 20 million rows through reading and canonicalising; speed of each kind
 	$(BIN)/python -m benchmarks.tables

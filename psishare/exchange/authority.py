@@ -105,7 +105,10 @@ RESTORED, UNKNOWN = "exchange_restored", "exchange_unknown"
 STALE_HEAD_TRIES = 16
 STALE_HEAD_PAUSE_S = 0.02
 BUSY_FOR_S = 600.0
-"""How long a platform that has as much to do as it takes on is asked again to open or close."""
+"""How long a platform that has as much to do as it takes on, or is about to stop, is asked again."""
+
+COME_AGAIN = frozenset({"peer_busy", "peer_stopping"})
+"""For which a platform asks to come again, with new heads."""
 
 BUSY_PAUSE_S = 0.1
 BUSY_PAUSE_MAX_S = 2.0
@@ -640,7 +643,7 @@ class Authority:
                     return call(self._greet().known_tree_size)
             except TransportError as error:
                 until_s = until_s or time.monotonic() + BUSY_FOR_S
-                if error.reason != "peer_busy" or time.monotonic() > until_s:
+                if error.reason not in COME_AGAIN or time.monotonic() > until_s:
                     raise
             # Out of turn, so that exchanges that can end do so, and make room.
             time.sleep(_RANDOM.uniform(pause_s / 2, pause_s))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_MAX_S: Final = 5.0
 _FINAL: Final = frozenset({"channel_closed"})
-_BUSY: Final = "peer_busy"
+_COME_AGAIN: Final = frozenset({"peer_busy", "peer_stopping"})
 _RANDOM: Final = random.SystemRandom()
 
 
@@ -35,8 +35,8 @@ class PatientChannel:
         channel: what carries the calls.
         retry_for_s: for how many seconds after its first failure a call is made again; 0: never.
         waiting: called with the peer's id before each further try.
-        stop: when set, no call is made again. Without, a peer that is busy is not asked again either:
-            whoever shows log heads waits for room in a way of its own.
+        stop: when set, no call is made again. Without, a peer that is busy or about to stop is not
+            asked again either: whoever shows log heads waits for room in a way of its own.
 
     Attributes:
         peer: the peer's party id.
@@ -55,7 +55,7 @@ class PatientChannel:
         self._retry_for_s = retry_for_s
         self._waiting = waiting
         self._stop = stop or threading.Event()
-        self._final = _FINAL if stop is not None else _FINAL | {_BUSY}
+        self._final = _FINAL if stop is not None else _FINAL | _COME_AGAIN
 
     def until(self, stop: threading.Event) -> PatientChannel:
         """Return this channel for calls that are not made again once an event is set."""

@@ -122,6 +122,9 @@ class MatchSettings(_ListFormat):
     ) = None
     operator: Text | None = None
     timeout: CallSeconds | None = None
+    retry_for: (
+        Annotated[float, Field(ge=0, description="a number of seconds, at least 0")] | None
+    ) = None
 
 
 SETTINGS: dict[str, type[_Settings]] = {"serve": ServeSettings, "match": MatchSettings}

@@ -17,6 +17,7 @@ from psishare.errors import ConfigError, ProtocolError
 from psishare.transport.address import Address
 from psishare.transport.certificate import roots_of
 from psishare.transport.channel import SERVICE, Call, closed
+from psishare.transport.fault import PASSING
 from psishare.transport.grpc_failure import FailureReader
 from psishare.transport.grpc_settings import client_options
 from psishare.transport.message import parse, serialise
@@ -168,7 +169,7 @@ class GrpcChannel:
             now_s = time.monotonic()
             lost_s = (lost_s or now_s) if not failure.busy else None
             until_s = min(deadline_s, lost_s + self._retry_for_s) if lost_s else deadline_s
-            in_vain = failure.busy and not patient
+            in_vain = not patient and failure.error.reason in PASSING
             if in_vain or not failure.passing or now_s + pause_s >= until_s:
                 raise failure.error from None
             self._closed.wait(pause_s * secrets.SystemRandom().uniform(0.5, 1.0))

@@ -23,6 +23,11 @@ OURS = [b"a%d" % i for i in range(20)]
 THEIRS = [b"b%d" % i for i in range(20)]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority_side, "BUSY_FOR_S", 0.05)
+
+
 class Meanwhile(MemoryChannel):
     """A channel during whose first frame something else happens."""
 
@@ -49,10 +54,7 @@ def refused_offer(stage: Stage, platform: Platform) -> str:
     return caught.value.reason
 
 
-def test_exchange_beyond_the_authority_s_number_is_asked_to_come_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(authority_side, "BUSY_FOR_S", 0.05)
+def test_exchange_beyond_the_authority_s_number_is_asked_to_come_again(stage: Stage) -> None:
     platform = stage.responder(stage.encode(OURS), exchanges_per_authority=1)
     reasons = []
     assert run_meanwhile(stage, platform, lambda: reasons.append(refused_offer(stage, platform)))
