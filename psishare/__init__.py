@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from psishare.client import announce_certificate as announce_certificate
     from psishare.client import certificate_warnings as certificate_warnings
     from psishare.client import check_list as check_list
+    from psishare.client import check_offer as check_offer
     from psishare.client import check_policy as check_policy
     from psishare.client import decide_on_offer as decide_on_offer
     from psishare.client import describe_kind as describe_kind
@@ -89,6 +90,7 @@ __all__ = [
     "announce_certificate",
     "certificate_warnings",
     "check_list",
+    "check_offer",
     "check_policy",
     "decide_on_offer",
     "describe_kind",

@@ -22,7 +22,9 @@ CHECK = (
     "    --dataset customers --rows 5000",
 )
 
-app = new_group("Tell what the platform's own rules make of an offer.", *CHECK)
+HELD = "psishare policy check --home tele --offer 3979e993"
+
+app = new_group("Tell what the platform's own rules make of an offer.", *CHECK, HELD)
 
 
 def _moment(text: str) -> datetime:
@@ -32,13 +34,24 @@ def _moment(text: str) -> datetime:
         raise typer.BadParameter("write 2027-01-31T12:00:00Z (UTC)") from None
 
 
-@app.command(epilog=example(*CHECK))
+@app.command(epilog=example(*CHECK, HELD))
 def check(
-    mandate: Annotated[Path, typer.Argument(metavar="FILE", help="The mandate's file.")],
+    mandate: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The mandate's file; none with --offer."),
+    ] = None,
     *,
     home: Home,
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="The dataset asked.")],
-    rows: Annotated[int, typer.Option(metavar="N", min=0, help="How many identifiers.")],
+    offer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="An offer that is held or was opened, instead of a file and terms."
+        ),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="The dataset asked.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="How many identifiers.")
+    ] = None,
     kind: Annotated[
         str | None, typer.Option(metavar="KIND", help="Their kind; the mandate's if it has one.")
     ] = None,
@@ -63,10 +76,13 @@ def check(
 
     Nothing is reserved and nothing is logged. Exit code 5 if it would be refused or held.
     """
-    found = psishare.check_policy(
-        parties.Home.open(home),
-        read(mandate, "the mandate"),
-        psishare.OfferTerms(
+    if offer is not None:
+        with psishare.Party.open(home) as party:
+            found = psishare.check_offer(party, offer, approved=approved, at=at)
+    else:
+        if mandate is None or dataset is None or rows is None:
+            raise typer.BadParameter("give a mandate's file, --dataset and --rows, or --offer")
+        terms = psishare.OfferTerms(
             dataset=dataset,
             rows=rows,
             kind=kind,
@@ -74,9 +90,9 @@ def check(
             output=output.value,
             dataset_rows=dataset_rows,
             approved=approved,
-        ),
-        at=at,
-    )
+        )
+        envelope = read(mandate, "the mandate")
+        found = psishare.check_policy(parties.Home.open(home), envelope, terms, at=at)
     if as_json:
         print_json(_document(found))
     else:

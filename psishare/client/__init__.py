@@ -29,7 +29,7 @@ from psishare.client.mandate import (
 from psishare.client.match import Match, Summary
 from psishare.client.opened_home import log_size
 from psishare.client.party import Party
-from psishare.client.policy_check import OfferTerms, PolicyCheck, check_policy
+from psishare.client.policy_check import OfferTerms, PolicyCheck, check_offer, check_policy
 from psishare.client.rehearsal import DryRun, dry_run
 from psishare.client.renewal import (
     announce_certificate,
@@ -84,6 +84,7 @@ __all__ = [
     "announce_certificate",
     "certificate_warnings",
     "check_list",
+    "check_offer",
     "check_policy",
     "decide_on_offer",
     "describe_kind",

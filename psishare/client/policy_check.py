@@ -9,6 +9,8 @@ from psishare.client.opened_home import require_role
 from psishare.datasets.store import DatasetStore
 from psishare.errors import AuthorisationError, ConfigError, InputError
 from psishare.exchange.document import now
+from psishare.exchange.offer import Offer
+from psishare.mandates.archive import MandateArchive
 from psishare.mandates.asked import Asked
 from psishare.mandates.budget import Budget, Claim
 from psishare.mandates.check import Request
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from psishare.client.party import Party
     from psishare.mandates.mandate import Mandate
     from psishare.mandates.spent import Spent
     from psishare.parties.home import Home
@@ -135,6 +138,45 @@ def check_policy(
         spent=spent,
         at=time,
     )
+
+
+def check_offer(
+    party: Party, exchange_id: str, *, approved: bool = False, at: datetime | None = None
+) -> PolicyCheck:
+    """Tell what this platform would make, now, of an offer that it holds or has opened before.
+
+    Args:
+        party: the platform.
+        exchange_id: hexadecimal, or the beginning of one that no other shares.
+        approved: as if a second operator had approved it.
+        at: the time at which; now where None.
+
+    Returns:
+        As ``check_policy``; what the exchange itself has reserved counts as spent.
+
+    Raises:
+        InputError: ``exchange_not_found``; ``mandate_missing``: its mandate is not kept here.
+        ConfigError: the home is no platform's, or its policy is not valid.
+    """
+    require_role(party.home, "platform")
+    offer = Offer.parse(party.exchange(exchange_id).offer)
+    envelope = MandateArchive(party.home.mandates_path).get(offer.mandate_sha256)
+    if envelope is None:
+        raise InputError(
+            "the mandate of this offer is not kept here: it was refused before it was of use",
+            mend="Give the mandate's file and the terms of the offer instead.",
+            reason="mandate_missing",
+        )
+    terms = OfferTerms(
+        dataset=offer.dataset,
+        rows=offer.rows,
+        kind=offer.kind,
+        namespace=offer.namespace,
+        protocol=offer.protocol,
+        output=offer.output,
+        approved=approved,
+    )
+    return check_policy(party.home, envelope, terms, at=at)
 
 
 def _trusted(home: Home) -> TrustedKeys:

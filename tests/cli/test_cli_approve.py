@@ -64,6 +64,10 @@ def test_a_second_operator_lets_an_offer_go_on(office: Office, tmp_path: Path) -
         resume = ("match", "--resume", ticket[:10], "--home", office.home(AUTHORITY), "--json")
         early = psi(*resume)
         assert (early.code, early.reason) == (5, "approval_required")
+        check = ("policy", "check", "--home", office.home(PLATFORM), "--offer", ticket, "--json")
+        foreseen = psi(*check)
+        assert (foreseen.code, foreseen.document["verdict"]) == (5, "hold")
+        assert psi(*check, "--approved").document["verdict"] == "allow"
         approved = decide(office, "approve", ticket[:10], *own, "--json")
         assert (approved.code, approved.document["state"]) == (0, "approved")
         again = decide(office, "approve", ticket, *own, "--json")

@@ -149,6 +149,14 @@ def test_a_mandate_that_nobody_signed_is_refused(office: Office, tmp_path: Path)
     assert (ran.code, ran.document["reason"]) == (5, "mandate_unsigned")
 
 
+def test_an_offer_is_named_or_described(office: Office) -> None:
+    home = ("--home", office.home(PLATFORM))
+    assert psi("policy", "check", *home).code == 2
+    assert psi("policy", "check", office.mandate(), *home, "--rows", "3").code == 2
+    unknown = psi("policy", "check", *home, "--offer", "zz", "--json")
+    assert (unknown.code, unknown.reason) == (4, "exchange_not_found")
+
+
 def test_only_a_platform_has_a_policy(office: Office) -> None:
     ran = psi(
         *("policy", "check", office.mandate(), "--home", office.home(AUTHORITY)),
