@@ -198,6 +198,16 @@ class DatasetRevoked(Entry):
     manifest_sha256: Digest
 
 
+class DatasetReplayed(Entry):
+    """A platform has evaluated a whole list for an auditor, who compares it with a dataset."""
+
+    type: Literal["dataset.replayed"] = "dataset.replayed"
+    dataset: DatasetName
+    epoch: Positive
+    manifest_sha256: Digest
+    elements: Count
+
+
 class DatasetKeyDestroyed(Entry):
     """A platform has destroyed the key of an epoch of a dataset."""
 
@@ -386,6 +396,7 @@ _TYPES: dict[str, type[Entry]] = {
         PeerRevoked,
         DatasetPublished,
         DatasetRevoked,
+        DatasetReplayed,
         DatasetKeyDestroyed,
         DatasetDelivered,
         DatasetRefused,

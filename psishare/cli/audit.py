@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from psishare.cli import (
+    audit_dataset,
     audit_export,
     audit_fsck,
     audit_open,
@@ -35,6 +36,13 @@ app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
 app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 app.command("replay", epilog=example(audit_replay.EXAMPLE))(audit_replay.replay_exchange)
+app.command("dataset-ask", epilog=example(audit_dataset.ASK_EXAMPLE))(audit_dataset.dataset_ask)
+app.command("dataset-answer", epilog=example(audit_dataset.ANSWER_EXAMPLE))(
+    audit_dataset.dataset_answer
+)
+app.command("dataset-check", epilog=example(audit_dataset.CHECK_EXAMPLE))(
+    audit_dataset.dataset_check
+)
 app.command(epilog=example(audit_prove.PROVE_EXAMPLE))(audit_prove.prove)
 app.command("check-proof", epilog=example(audit_prove.CHECK_EXAMPLE))(audit_prove.check_proof)
 app.command("report", epilog=example(audit_report.EXAMPLE))(audit_report.report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from psishare.datasets.encode import DEFAULT_MEMORY_BYTES
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
+from psishare.datasets.replay import answer_request, request_size, require_whole
 from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
 from psishare.errors import ConfigError, InputError
 from psishare.exchange.canonical_column import CanonicalColumn
@@ -428,6 +429,30 @@ class Party:
 
     def _publication(self) -> Publication:
         return Publication(self.home, self.log, self.journal)
+
+    def answer_replay(self, name: str, request: bytes) -> bytes:
+        """Evaluate an auditor's whole list under a dataset's key, with proofs; the log says so first.
+
+        Args:
+            name: the dataset's, of which the newest epoch answers.
+            request: as ``psishare audit dataset-ask`` wrote it.
+
+        Returns:
+            The answer's bytes, for the auditor alone.
+
+        Raises:
+            VerificationError: ``replay_malformed``.
+            InputError: ``list_differs``: it is not about as many identifiers as the dataset holds.
+            ConfigError: there is no such dataset, or its key is gone.
+            AuditError: the log cannot take the entry; then nothing is evaluated.
+        """
+        require_role(self.home, "platform")
+        found = self._store().open(name)
+        found.require_in_use()
+        n_elements = request_size(request)
+        require_whole(n_elements, found)
+        self.journal.replayed(found.signed, n_elements)
+        return answer_request(request, found, self.home.log_signer())
 
     def datasets(self) -> list[SignedManifest]:
         """Return the manifest of the newest epoch of each dataset of this platform, by name.

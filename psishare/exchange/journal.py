@@ -11,6 +11,7 @@ from psishare.audit.entry import (
     DatasetKeyDestroyed,
     DatasetPublished,
     DatasetRefused,
+    DatasetReplayed,
     DatasetRevoked,
     ExchangeAborted,
     ExchangeApproved,
@@ -170,6 +171,16 @@ class Journal:
             dataset=signed.manifest.dataset,
             epoch=signed.manifest.epoch,
             public_key=signed.manifest.public_key,
+        )
+        self._log.append(entry)
+
+    def replayed(self, signed: SignedManifest, n_elements: int) -> None:
+        """Enter that a whole list is evaluated for an auditor."""
+        entry = DatasetReplayed(
+            dataset=signed.manifest.dataset,
+            epoch=signed.manifest.epoch,
+            manifest_sha256=signed.sha256.hex(),
+            elements=n_elements,
         )
         self._log.append(entry)
 

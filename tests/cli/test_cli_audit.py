@@ -235,3 +235,25 @@ def test_an_exchange_s_end_is_proven_by_a_file_of_its_own(office: Office, tmp_pa
         "audit", "prove", "ab" * 32, tmp_path / "none", "--home", office.home(PLATFORM), "--json"
     )
     assert (ran.code, ran.reason, (tmp_path / "none").exists()) == (4, "exchange_not_found", False)
+
+
+def test_a_dataset_is_replayed_by_an_auditor_without_its_key(
+    office: Office, tmp_path: Path
+) -> None:
+    auditor = tmp_path / "auditor"
+    named = ("--id", "audit.example", "--role", "auditor", "--name", "A", "--no-passphrase")
+    assert psi("party", "init", "--home", auditor, *named).code == 0
+    ask, answer = tmp_path / "ask.bin", tmp_path / "answer.bin"
+    listed = ("--data", office.customers, "--key", "phone=number", "--home", auditor, "--json")
+    ran = psi("audit", "dataset-ask", ask, *listed)
+    assert (ran.code, ran.document["identifiers"]) == (0, 5)
+    asked = ("audit", "dataset-answer", ask, answer, "--dataset", "customers")
+    assert psi(*asked, "--home", office.home(PLATFORM), "--json").code == 0
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    check = ("audit", "dataset-check", ask, answer, *listed, *trust, "--evidence")
+    ran = psi(*check, office.homes[PLATFORM].log_path)
+    assert (ran.code, ran.document["replays"], ran.document["published"]) == (0, True, True)
+    ran = psi(*check, office.homes[AUTHORITY].log_path)
+    assert ran.code == 8
+    counts = office.verify(PLATFORM).document["entries"]
+    assert counts["dataset.replayed"] == 1

@@ -57,6 +57,9 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
             "audit open",
             "audit shred",
             "audit prove",
+            "audit dataset-ask",
+            "audit dataset-answer",
+            "audit dataset-check",
             "audit check-proof",
         ),
     }

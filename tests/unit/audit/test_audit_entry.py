@@ -16,6 +16,7 @@ from psishare.audit.entry import (
     DatasetKeyDestroyed,
     DatasetPublished,
     DatasetRefused,
+    DatasetReplayed,
     DatasetRevoked,
     Entry,
     ExchangeAborted,
@@ -62,6 +63,7 @@ EXAMPLES: list[Entry] = [
         max_query=2**20,
     ),
     DatasetRevoked(dataset="phones", epoch=1, manifest_sha256=DIGEST),
+    DatasetReplayed(dataset="phones", epoch=1, manifest_sha256=DIGEST, elements=3),
     DatasetKeyDestroyed(dataset="phones", epoch=1, public_key=DIGEST),
     DatasetDelivered(
         dataset="phones",
