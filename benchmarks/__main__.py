@@ -21,7 +21,7 @@ QUICK = Plan(
     skewed=(20,),
     dataset=24,
     full=False,
-    minutes=19.0,
+    minutes=17.0,
     max_turns=9,
 )
 FULL = Plan(

@@ -148,6 +148,8 @@ def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
         n_rows += n_batch
         progress(n_batch)
     distinct, indices = _distinct(values)
+    # What reading needed is given back before the exchange needs as much again.
+    pa.default_memory_pool().release_unused()
     if rejected:
         mask = pa.concat_arrays(accepted)
         indices = pc.replace_with_mask(pa.nulls(n_rows, pa.uint32()), mask, indices)
