@@ -339,6 +339,9 @@ ROWS: dict[str, Row] = {
     "a large part of the dataset": Row(
         "policy_max_share", policy=Policy(max_share_of_dataset=Decimal("0.5"))
     ),
+    "a list that nobody has approved": Row(
+        "policy_list_not_approved", policy=Policy(approved_lists="sealed")
+    ),
     "outside hours": Row("policy_outside_hours", policy=NEVER),
     # The budget.
     "over the rows in all": Row("budget_rows_exhausted", {"max_rows_total": N - 1}),
