@@ -41,6 +41,9 @@ SERVERS = 3
 ROWS = 20
 NAME = "list"
 PATIENCE_S = 90.0
+TRIES = 5
+UNANSWERED = ("peer_unreachable", "peer_silent", "channel_closed")
+"""A server was killed: another one is asked, with another offer; the first stays open, to be settled."""
 NUMBERS = pa.table({"number": [f"+4915112{n:06d}" for n in range(40)]})
 KEY = psishare.KeyColumn("phone", "number")
 SERVE = """
@@ -164,6 +167,14 @@ def campaign(folder: Path, *, exchanges: int, kills: int, seed: int) -> Told:
 
 def ask(party: psishare.Party, servers: Servers, envelope: bytes, rows: int) -> str:
     """Run one exchange, as an operator would; return how it ended."""
+    for _ in range(TRIES):
+        outcome = ask_once(party, servers, envelope, rows)
+        if outcome not in UNANSWERED:
+            break
+    return outcome
+
+
+def ask_once(party: psishare.Party, servers: Servers, envelope: bytes, rows: int) -> str:
     try:
         with party.connect(PLATFORM, servers.address(), timeout_s=30.0, retry_for_s=0.0) as session:
             session.match(
@@ -189,16 +200,16 @@ def kill(
     kills: int,
     seed: int,
 ) -> None:
-    """Kill a server at random moments in which exchanges are open, and look at the budget always."""
+    """Kill a server whenever some more exchanges have opened, and look at the budget always."""
     numbers = random.Random(seed)
-    left, wait = kills, numbers.randrange(20)
+    due = numbers.randrange(1, 6)
     while not done.is_set():
-        told.most = max(told.most, budget.usage(mandate_id).rows)
-        wait -= bool(budget.open_exchanges())
-        if left and wait < 0:
+        usage = budget.usage(mandate_id)
+        told.most = max(told.most, usage.rows)
+        if told.kills < kills and usage.exchanges >= due and budget.open_exchanges():
             servers.kill(numbers.randrange(SERVERS))
             told.kills += 1
-            left, wait = left - 1, numbers.randrange(20)
+            due = usage.exchanges + numbers.randrange(1, 6)
         time.sleep(0.001)
 
 
