@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from psishare.client import AirGap as AirGap
     from psishare.client import AsyncParty as AsyncParty
     from psishare.client import AsyncServer as AsyncServer
     from psishare.client import AsyncSession as AsyncSession
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from psishare.client import ListSource as ListSource
     from psishare.client import Match as Match
     from psishare.client import OfferTerms as OfferTerms
+    from psishare.client import OfflineAnswer as OfflineAnswer
+    from psishare.client import OfflineRequest as OfflineRequest
     from psishare.client import Party as Party
     from psishare.client import Passphrase as Passphrase
     from psishare.client import PolicyCheck as PolicyCheck
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
 
 __version__ = metadata.version("psishare")
 __all__ = [
+    "AirGap",
     "AsyncParty",
     "AsyncServer",
     "AsyncSession",
@@ -78,6 +82,8 @@ __all__ = [
     "ListSource",
     "Match",
     "OfferTerms",
+    "OfflineAnswer",
+    "OfflineRequest",
     "Party",
     "Passphrase",
     "PolicyCheck",

@@ -143,12 +143,12 @@ def match(
                 retry_for_s=retry_for,
                 progress=report,
             )
-        _say(found, as_json=as_json)
+        say_match(found, as_json=as_json)
         return
     _require(platform=platform, dataset=dataset, mandate=mandate, data=data, key=key)
     if not dry_run:
         _require(address=address)
-        _require_out(out, output)
+        require_out(out, output)
     column = psishare.KeyColumn.parse(key or "", namespace=namespace, region=region)
     table = reading.open(data or Path(), key)
     if dry_run:
@@ -188,7 +188,7 @@ def match(
             overwrite=overwrite,
             progress=report,
         )
-    _say(found, as_json=as_json)
+    say_match(found, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,8 @@ class _Reading:
         )
 
 
-def _say(found: "psishare.Match", *, as_json: bool) -> None:
+def say_match(found: "psishare.Match", *, as_json: bool) -> None:
+    """Print what an exchange brought."""
     if as_json:
         print_json(_document(found))
     elif found.out == STANDARD_OUTPUT:
@@ -243,7 +244,8 @@ def _require(**options: object) -> None:
             raise typer.BadParameter(f"missing option '--{name}'; or go on with --resume")
 
 
-def _require_out(out: str | None, output: Output) -> None:
+def require_out(out: str | None, output: Output) -> None:
+    """Refuse to go on without a place for rows, or with one where there are none."""
     if output is Output.COUNT and out is not None:
         raise typer.BadParameter("--output count tells a number and takes no --out")
     if output is not Output.COUNT and out is None:

@@ -19,6 +19,7 @@ COMMANDS = (
     "dataset",
     "serve",
     "match",
+    "offline",
     "exchange",
     "approve",
     "reject",

@@ -12,6 +12,7 @@ Promises: no result without a doubly signed receipt in this party's log.
 
 from __future__ import annotations
 
+from psishare.client.air_gap import AirGap, OfflineAnswer, OfflineRequest
 from psishare.client.approval import HeldOffer, decide_on_offer, held_offer
 from psishare.client.async_party import AsyncParty, AsyncServer, AsyncSession
 from psishare.client.cancellation import Cancellation
@@ -56,6 +57,7 @@ from psishare.tables import Table, open_table
 from psishare.transport.limits import Limits
 
 __all__ = [
+    "AirGap",
     "AsyncParty",
     "AsyncServer",
     "AsyncSession",
@@ -70,6 +72,8 @@ __all__ = [
     "ListSource",
     "Match",
     "OfferTerms",
+    "OfflineAnswer",
+    "OfflineRequest",
     "Party",
     "Passphrase",
     "PolicyCheck",

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 from psishare.datasets.encode import DEFAULT_MEMORY_BYTES
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.replay import answer_request, request_size, require_whole
-from psishare.datasets.store import DatasetStore, Parameters, open_dataset, require_name
+from psishare.datasets.store import DatasetStore, Parameters, require_name
 from psishare.errors import ConfigError, InputError
 from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
 from psishare.exchange.offer import Offer
-from psishare.exchange.offering import EncodedOffering, Offering
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S
 from psishare.exchange.prepared_list import KeyColumn, prepare
 from psishare.exchange.publication import Publication, Revoked
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from psishare.datasets.manifest import SignedManifest
     from psishare.exchange.authority import Progress
     from psishare.exchange.left_open import Resumable
+    from psishare.exchange.offering import Offering
     from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
     from psishare.transport.limits import Limits
@@ -48,7 +48,7 @@ from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, t
 from psishare.client.progress import advanced, quiet, rows_read
 from psishare.client.renewal import certificate_warnings
 from psishare.client.resumption import abandon, key_again, left_open, table_again, task_again
-from psishare.client.served_list import ListSource, listed, matches_writer
+from psishare.client.served_list import ListSource, encoded, listed, matches_writer
 from psishare.client.server import Server
 from psishare.client.session import RETRY_FOR_S, Session
 
@@ -554,7 +554,7 @@ class Party:
 
         def offered() -> list[Offering]:
             self._publication().destroy_due_keys()
-            return [*map(self._encoded, names), *listings]
+            return [*(encoded(self.home, name) for name in names), *listings]
 
         own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
         return Server(
@@ -573,12 +573,6 @@ class Party:
     def _store(self) -> DatasetStore:
         home = self.home
         return DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
-
-    def _encoded(self, dataset: Path | str) -> EncodedOffering:
-        folder = Path(dataset)
-        if folder.is_dir():
-            return EncodedOffering(open_dataset(folder, self.home.card.log_key, self.home.vault))
-        return EncodedOffering(self._store().open(str(dataset)))
 
 
 def default_n_max(n_items: int) -> int:

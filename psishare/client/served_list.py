@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psishare.datasets.store import require_name
-from psishare.exchange.offering import ListOffering
+from psishare.datasets.store import DatasetStore, open_dataset, require_name
+from psishare.exchange.offering import EncodedOffering, ListOffering
 from psishare.tables import write_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import pyarrow as pa
 
     from psishare.exchange.prepared_list import KeyColumn, PreparedList
+    from psishare.parties.home import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,19 @@ class ListSource:
     data: Any
     key: KeyColumn
     name: str
+
+
+def encoded(home: Home, dataset: Path | str) -> EncodedOffering:
+    """Return a dataset of a platform, by its name or the folder of one of its epochs, as it is served.
+
+    Raises:
+        ConfigError: there is none, or it is revoked or its key destroyed.
+    """
+    folder = Path(dataset)
+    if folder.is_dir():
+        return EncodedOffering(open_dataset(folder, home.card.log_key, home.vault))
+    store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
+    return EncodedOffering(store.open(str(dataset)))
 
 
 def listed(source: ListSource, prepared: PreparedList) -> ListOffering:

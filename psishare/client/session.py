@@ -127,7 +127,7 @@ class Session:
         """
         table = input_table(data)
         column = KeyColumn.parse(key) if isinstance(key, str) else key
-        wanted = _choice(Output, output, "output")
+        wanted = choice(Output, output, "output")
 
         def asked(authority: Authority, prepared: PreparedList) -> Outcome:
             ask = Ask(
@@ -136,10 +136,10 @@ class Session:
                 namespace=column.namespace,
                 ruleset=column.ruleset,
                 dataset=dataset,
-                protocol=_choice(suite.Protocol, protocol, "protocol"),
+                protocol=choice(suite.Protocol, protocol, "protocol"),
                 output=wanted,
-                mandate=_read_mandate(mandate),
-                operator=operator or _login(),
+                mandate=read_mandate(mandate),
+                operator=operator or login(),
                 task=task_of(table, column, self._address, out, overwrite=overwrite),
             )
             self._connect(cancellation)
@@ -268,7 +268,12 @@ class Session:
         self.close()
 
 
-def _choice(kind: type[Choice], text: str, what: str) -> Choice:
+def choice(kind: type[Choice], text: str, what: str) -> Choice:
+    """Return the member of an enumeration that a text names.
+
+    Raises:
+        InputError: there is none of that name.
+    """
     try:
         return kind(text)
     except ValueError:
@@ -279,7 +284,12 @@ def _choice(kind: type[Choice], text: str, what: str) -> Choice:
         ) from None
 
 
-def _read_mandate(mandate: bytes | Path) -> bytes:
+def read_mandate(mandate: bytes | Path) -> bytes:
+    """Return a mandate's envelope, from its file where a path is given.
+
+    Raises:
+        InputError: ``mandate_missing``.
+    """
     if isinstance(mandate, bytes):
         return mandate
     try:
@@ -292,7 +302,7 @@ def _read_mandate(mandate: bytes | Path) -> bytes:
         ) from error
 
 
-def _login() -> str:
+def login() -> str:
     """Return the user's login name, or the number where the machine has no name for it."""
     try:
         return getpass.getuser()

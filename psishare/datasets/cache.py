@@ -9,17 +9,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from psishare.datasets.encoded_set import EncodedSet, verify_shard
+from psishare.datasets.manifest import LABEL, SignedManifest, parse_manifest
 from psishare.errors import ConfigError, VerificationError
-from psishare.keys.durable_file import make_folder, sync_folder
+from psishare.keys.durable_file import make_folder, sync_folder, write_durably
+from psishare.keys.statement import verify_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from psishare.datasets.manifest import Place, SignedManifest
+    from psishare.datasets.manifest import Place
 
 PIECE_BYTES = 1 << 20
 COMPLETE = "complete"
+SIGNATURE_BYTES = 64
 LOCK = "lock"
 PARTIAL = ".part"
 
@@ -47,6 +50,24 @@ class DatasetCache:
             if not (folder / _complete_name(signed)).exists():
                 return None
             return EncodedSet(folder, signed.manifest)
+
+    def newest(self, platform: str, dataset: str, public_key: bytes) -> SignedManifest | None:
+        """Return the newest manifest of which everything is here, its signature verified again.
+
+        Args:
+            platform: whose dataset.
+            dataset: its name.
+            public_key: the platform's pinned Ed25519 key.
+
+        Raises:
+            VerificationError: a manifest that lies here is not the platform's.
+            ConfigError: the copy cannot be read.
+        """
+        folder = self._path / platform.replace("/", "_") / dataset
+        with _writable(folder):
+            kept = [path.read_bytes() for path in folder.glob(f"{COMPLETE}-*")]
+        found = [_signed(data, public_key, platform) for data in kept if data]
+        return max(found, key=lambda s: (s.manifest.epoch, s.manifest.sequence), default=None)
 
     def missing_bytes(self, signed: SignedManifest) -> int:
         """Return how many bytes of the manifest's shards are not here yet."""
@@ -128,7 +149,12 @@ def _complete(
             _receive(folder, place, fetch, progress, signed.manifest.platform)
     sync_folder(folder)
     verified()
-    (folder / _complete_name(signed)).touch(mode=0o600)
+    write_durably(
+        folder / _complete_name(signed),
+        signed.signature + signed.document,
+        error=ConfigError,
+        reason="dataset_unwritable",
+    )
     sync_folder(folder)
     named = {shard.file_name for shard in signed.manifest.shards} | {LOCK, _complete_name(signed)}
     for path in folder.iterdir():
@@ -163,6 +189,13 @@ def _receive(folder: Path, place: Place, fetch: Fetch, progress: Progress, party
         path.unlink(missing_ok=True)
         raise
     path.rename(folder / shard.file_name)
+
+
+def _signed(data: bytes, public_key: bytes, platform: str) -> SignedManifest:
+    """Read back what says that all of a manifest is here: its signature and its bytes."""
+    signature, document = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
+    verify_statement(public_key, LABEL, document, signature, party=platform)
+    return SignedManifest(parse_manifest(document), document, signature)
 
 
 def _complete_name(signed: SignedManifest) -> str:

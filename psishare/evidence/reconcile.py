@@ -6,6 +6,7 @@ those of protocols/specs/bundle.md, section 6.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import heapq
 from collections import defaultdict
@@ -26,8 +27,9 @@ from psishare.audit.merkle import leaf_hash
 from psishare.errors import InputError
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import Ending, Story
-from psishare.evidence.told import SAME_MOMENT
+from psishare.evidence.told import FILES_TAKE, SAME_MOMENT
 from psishare.exchange.document import read_time
+from psishare.exchange.offer import Offer
 from psishare.mandates.check import CLOCK_TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class _Account:
     frames: int = 0
     transcript: str | None = None
     refused: tuple[str | int | None, ...] = ()
+    by_files: bool = False
 
 
 @dataclass
@@ -122,6 +125,9 @@ class _Side:
             return header.exchange_id == exchange_id
         if header.scope == "mandate":
             return header.mandate_id == other.mandate_id
+        if other.by_files:
+            # Each side enters it when a file comes, which may be in another period.
+            return False
         tolerance = timedelta(seconds=CLOCK_TOLERANCE_S)
         began = read_time(other.began)
         since, until = read_time(header.since or ""), read_time(header.until or "")
@@ -191,6 +197,7 @@ def _note(side: _Side, index: int, entry: Entry) -> None:
         case ExchangeOpened():
             account.ending, account.reason = Ending.OPEN, None
             account.mandate_id, account.rows = entry.mandate_id, entry.rows
+            account.by_files = Offer.parse(base64.b64decode(entry.offer)).is_offline
             account.opened = _digest(
                 entry.offer, entry.offer_signature, entry.answer, entry.answer_signature
             )
@@ -301,7 +308,7 @@ class _Pair:
         elif _contradict(asked.refused, answered.refused):
             detail = "the two logs tell of another offer that was refused"
             yield self._finding("told_differently", None, exchange_id, asked, detail)
-        elif abs(read_time(asked.began) - read_time(answered.began)) > SAME_MOMENT:
+        elif not -SAME_MOMENT <= _later(asked, answered) <= SAME_MOMENT + FILES_TAKE:
             detail = f"the authority has it at {asked.began}, the platform at {answered.began}"
             yield self._finding("told_differently", None, exchange_id, asked, detail)
 
@@ -374,6 +381,11 @@ class _Pair:
     ) -> Finding:
         party = side.party if side else None
         return Finding(name, party, exchange_id, told.mandate_id, detail)
+
+
+def _later(asked: _Account, answered: _Account) -> timedelta:
+    """Return by how much later the authority tells of an exchange: a refusal may come by a file."""
+    return read_time(asked.began) - read_time(answered.began)
 
 
 def _contradict(one: tuple[object, ...], other: tuple[object, ...]) -> bool:

@@ -233,7 +233,7 @@ class Story:
         self._held.open(*key)
         offer, answer = verify_opening(entry, self.trust, self.owner.id)
         require_told_alike(entry, offer, answer)
-        require_timely(entry, answer)
+        require_timely(entry, offer, answer, self.owner.id)
         verdict = ExchangeVerdict(
             exchange_id=entry.exchange_id,
             peer=entry.peer,
@@ -279,7 +279,9 @@ class Story:
         if key in self._ended:
             raise contradiction("aborts an exchange that has ended")
         told = self._end(entry)
-        require_counts(entry, told.offer if told else None)
+        peer = self.trust.get(entry.peer)
+        ahead = peer is not None and peer.role == "platform"
+        require_counts(entry, told.offer if told else None, signed_ahead=ahead)
         if told is None:
             # The offer went out, and the process ended before an answer was logged.
             return _unopened(index, entry, Ending.ABORTED)

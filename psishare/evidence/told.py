@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from psishare.audit.entry import ExchangeAborted, ExchangeClosed, ExchangeOpened
     from psishare.parties.card import Card
 
+FILES_TAKE = timedelta(days=366)
+"""How long a file of the platform may be on its way to the authority (offline.md, section 8)."""
 SAME_MOMENT = timedelta(seconds=900)
 """How far apart two logs may have what happened at once: by two clocks, and each waiting for its disk."""
 
@@ -86,12 +88,15 @@ def require_told_alike(entry: ExchangeOpened, offer: Offer, answer: Answer) -> N
         raise contradiction("differs from the documents that it holds")
 
 
-def require_timely(entry: ExchangeOpened, answer: Answer) -> None:
+def require_timely(entry: ExchangeOpened, offer: Offer, answer: Answer, owner: str) -> None:
     """Require an opening to be entered when it was answered, which both parties' receipt repeats.
 
-    Otherwise an owner could move an exchange out of a period in which it is looked for.
+    Otherwise an owner could move an exchange out of a period in which it is looked for. Where the answer
+    went by a file, the authority enters it when the file comes.
     """
-    if abs(read_time(entry.time) - read_time(answer.time)) > SAME_MOMENT:
+    by_file = offer.is_offline and owner == offer.authority
+    late = read_time(entry.time) - read_time(answer.time)
+    if not -SAME_MOMENT <= late <= SAME_MOMENT + (FILES_TAKE if by_file else timedelta()):
         raise contradiction("is of another time than the answer that it holds")
 
 
@@ -176,17 +181,27 @@ def _require_receipt(
     _require_sequences(receipt, offer, answer)
 
 
-def require_counts(entry: ExchangeAborted, offer: Offer | None) -> None:
+def require_counts(
+    entry: ExchangeAborted, offer: Offer | None, *, signed_ahead: bool = False
+) -> None:
     """Require frames, rows, transcript and signature of an abort to be possible together.
 
     Every frame but the last is full, so the offer gives the rows of so many frames.
+
+    Args:
+        entry: the abort.
+        offer: what was opened, or None where nothing was.
+        signed_ahead: whether requests may have been signed before anything was answered: in an
+            authority's log, of an exchange across an air gap.
     """
-    rows = 0
+    rows = entry.rows if offer is None and signed_ahead and entry.rows >= entry.frames else 0
     if offer is not None and entry.frames <= _n_frames(offer.rows, offer.frame_rows):
         rows = min(entry.frames * offer.frame_rows, offer.rows)
     proven = entry.requests_transcript is not None and entry.last_signature is not None
     unproven = entry.requests_transcript is None and entry.last_signature is None
-    if entry.rows != rows or not (proven if rows else unproven and entry.frames == 0):
+    if entry.rows != rows or not (
+        proven and entry.frames if rows else unproven and entry.frames == 0
+    ):
         raise contradiction("tells of requests that cannot have been made")
 
 

@@ -187,6 +187,18 @@ class Outcome:
     cosigned: bool
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What an exchange begins with."""
+
+    ask: Ask
+    offer: Offer
+    opening: Opening
+    seed: _native.Seed
+    encoded: Synchronised | None
+    driver: Driver
+
+
 @dataclass
 class _Run:
     """One exchange on its way: what it works with, and what an abort has to tell of it."""
@@ -232,8 +244,8 @@ class Authority:
         self._id = rooms.home.card.id
         self._signer = rooms.home.log_signer()
         self._journal = Journal(rooms.log)
-        self._heads = PeerHeads(rooms.peers)
         self._turn = HeadTurn(rooms.register.locks, platform.id)
+        self._heads = PeerHeads(rooms.peers, rooms.register)
         self._left = LeftOpen(rooms.home, rooms.log, rooms.register)
 
     def exchange(self, ask: Ask) -> Outcome:
@@ -246,6 +258,13 @@ class Authority:
             AuditError: this party's log cannot take an entry, or evidence does not verify.
             InputError, ConfigError: the list is not the one that the mandate approves.
         """
+        prepared = self._prepare(ask)
+        with self._rooms.register.attending(prepared.offer.exchange_id):
+            run = self._begin(prepared.ask, prepared.offer, prepared.opening, prepared.seed)
+            return self._conclude(run, ask.identifiers, prepared.encoded, prepared.driver)
+
+    def _prepare(self, ask: Ask) -> _Prepared:
+        """Have everything that an exchange needs, and its offer made, before anything is entered."""
         mandate = read_envelope(ask.mandate).mandate
         # Before anybody is asked anything.
         approved = approved_input(self._rooms.home, mandate, ask.identifiers)
@@ -259,9 +278,7 @@ class Authority:
         driver = _driver(ask.protocol, ask.output, len(ask.identifiers), seed, encoded)
         root = _native.merkle_root(ask.identifiers)
         offer, opening = self._make_offer(ask, hello, encoded, seed, root)
-        with self._rooms.register.attending(offer.exchange_id):
-            run = self._begin(ask, offer, opening, seed)
-            return self._conclude(run, ask.identifiers, encoded, driver)
+        return _Prepared(ask, offer, opening, seed, encoded, driver)
 
     def resume(self, exchange_id: bytes, identifiers: pa.Array) -> Outcome:
         """Go on with an exchange that was left open, to the same receipt (section 13).
@@ -467,7 +484,7 @@ class Authority:
             protocol=ask.protocol.value,
             authority=self._id,
             platform=self._platform.id,
-            authority_certificate=self._rooms.home.tls_identity().certificate_sha256.hex(),
+            authority_certificate=self._own_end().hex(),
             platform_certificate=hello.certificate_sha256.hex(),
             dataset=ask.dataset,
             manifest_sha256=encoded.signed.sha256.hex() if encoded else None,
@@ -492,6 +509,10 @@ class Authority:
             operator_salt=salt.hex(),
         )
         return offer, opening
+
+    def _own_end(self) -> bytes:
+        """Return what stands for this side's end of the channel: its certificate's digest."""
+        return self._rooms.home.tls_identity().certificate_sha256
 
     def _begin(self, ask: Ask, offer: Offer, opening: Opening, seed: _native.Seed) -> _Run:
         """Keep the opening sealed and durable, then enter the offer, before it is sent."""
@@ -977,6 +998,9 @@ class Driver(Protocol):
         self, identifiers: pa.Array, channel: SignedFrames, progress: Callable[[int], None]
     ) -> pa.Array:
         """Ask about every identifier; return the indices that matched, ``uint64``, ascending."""
+
+    def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
+        """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
 
 
 def _driver(

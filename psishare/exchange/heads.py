@@ -6,20 +6,30 @@ remembered is a fork or a restored backup, and ends the exchange.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignatures
+from psishare.audit.note import SignedNote
 from psishare.audit.peer_view import verify_extension
+from psishare.audit.signed_checkpoint import verify_checkpoint
 from psishare.errors import AuditError, ConfigError, PeerError, VerificationError
 from psishare.exchange.document import now
 from psishare.keys.note_key import NoteSigner, SignatureType
+from psishare.transport.parcel import HEADS_MAX
 from psishare.transport.wire_pb2 import LogHead
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from psishare.audit.log import Log
+    from psishare.exchange.register import Register
     from psishare.parties.home import Home
     from psishare.parties.peers import Peer, Peers
+
+COSIGNED_WITHIN: Final = 1024
+"""How far back a cosignature is looked for: one that is older helps no parcel to be taken."""
 
 
 def show_head(log: Log, since: int) -> LogHead:
@@ -55,15 +65,60 @@ class PeerHeads:
 
     Args:
         peers: the home's peers, where verified heads are remembered.
+        register: where proofs that came with them are kept, for parcels that were overtaken.
     """
 
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Peers, register: Register) -> None:
         self._peers = peers
+        self._register = register
 
     def known_size(self, peer: Peer) -> int:
         """Return the tree size of a peer's log as last verified; 0 where never."""
         note = self._peers.checkpoint(peer.id)
         return parse_checkpoint(note).tree_size if note else 0
+
+    def fitting(self, peer: Peer, choices: Iterable[LogHead]) -> LogHead | None:
+        """Return the one of several proofs of one head that starts from what is remembered here.
+
+        A head of exactly the size that is remembered needs no proof. None where none fits.
+        """
+        note = self._peers.checkpoint(peer.id)
+        size = parse_checkpoint(note).tree_size if note else 0
+        for choice in choices:
+            if choice.since == size:
+                return choice
+            if size and _tree_size(choice) == size:
+                return LogHead(checkpoint=choice.checkpoint, since=size)
+        return None
+
+    def keep_proofs(self, peer: Peer, fitting: LogHead, choices: Iterable[LogHead]) -> None:
+        """Keep what proves a head that extends the one remembered to extend others, too.
+
+        So a parcel that it has overtaken can still be taken (offline.md, section 5, step 4).
+        """
+        note = self._peers.checkpoint(peer.id)
+        old = parse_checkpoint(note) if note else None
+        with contextlib.suppress(VerificationError):
+            verify_extension(
+                old, fitting.checkpoint, list(fitting.consistency), peer.card.verifiers()
+            )
+            proofs = {c.since: c.SerializeToString() for c in choices if c.since}
+            self._register.keep_proofs(peer.id, proofs)
+
+    def _overtaken(self, peer: Peer, head: LogHead, remembered: Checkpoint) -> Checkpoint | None:
+        """Return a head that is older than the one remembered, where that is proven to extend it.
+
+        Raises:
+            VerificationError: it is another log's, or another history.
+        """
+        size = _tree_size(head)
+        kept = self._register.proof_of(peer.id, size) if size else None
+        if not size or size >= remembered.tree_size or kept is None:
+            return None
+        older = verify_checkpoint(head.checkpoint, peer.card.verifiers())
+        proof = LogHead.FromString(kept)
+        verify_extension(older, proof.checkpoint, list(proof.consistency), peer.card.verifiers())
+        return older
 
     def accept(self, peer: Peer, head: LogHead) -> Checkpoint:
         """Verify that a peer's head extends the one that is remembered, and remember it instead.
@@ -77,6 +132,9 @@ class PeerHeads:
         remembered = self._peers.checkpoint(peer.id)
         old = parse_checkpoint(remembered) if remembered else None
         if head.since != (old.tree_size if old else 0):
+            overtaken = self._overtaken(peer, head, old) if old else None
+            if overtaken is not None:
+                return overtaken
             raise _stale(peer)
         checkpoint = verify_extension(
             old, head.checkpoint, list(head.consistency), peer.card.verifiers()
@@ -105,6 +163,13 @@ class PeerHeads:
             ) from error
 
 
+def _tree_size(head: LogHead) -> int | None:
+    """Return the size that a peer's head claims, or None where it cannot be read."""
+    with contextlib.suppress(VerificationError):
+        return parse_checkpoint(head.checkpoint).tree_size
+    return None
+
+
 def _stale(peer: Peer) -> PeerError:
     return PeerError(
         f"the head of {peer.id}'s log is not proven from the one that is known here",
@@ -117,6 +182,42 @@ def _stale(peer: Peer) -> PeerError:
 def head_size(head: LogHead) -> int:
     """Return the tree size of a head that this party made itself."""
     return parse_checkpoint(head.checkpoint).tree_size
+
+
+def head_choices(log: Log, head: LogHead, sizes: Iterable[int]) -> list[LogHead]:
+    """Return one head of this log proven from each of several sizes (offline.md, section 5).
+
+    Args:
+        log: this party's.
+        head: made by ``show_head``.
+        sizes: which the peer may remember; those above the head's own are left out.
+
+    Returns:
+        At most 64: from nothing, and from the largest sizes.
+    """
+    own = head_size(head)
+    known = sorted({size for size in sizes if 0 < size <= own})[-(HEADS_MAX - 1) :]
+    proven = [
+        LogHead(
+            checkpoint=head.checkpoint, consistency=log.consistency_proof(size, own), since=size
+        )
+        for size in known
+    ]
+    return [LogHead(checkpoint=head.checkpoint), *proven]
+
+
+def last_cosigned(log: Log, peer: Peer) -> int:
+    """Return the largest size of this log that a peer has cosigned of late; 0 where it has none."""
+    for size in range(log.size, max(0, log.size - COSIGNED_WITHIN), -1):
+        try:
+            note = SignedNote.parse(log.checkpoint(size))
+        except AuditError as error:
+            if error.reason != "checkpoint_unknown":
+                raise
+            continue
+        if any(signature.name == peer.id for signature in note.signatures):
+            return size
+    return 0
 
 
 def cosign_head(home: Home, note: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from psishare.errors import AuditError, InputError
 from psishare.exchange import retained, task, unfinished
-from psishare.exchange.document import now, read_time
+from psishare.exchange.document import now, read_time, write_time
 from psishare.exchange.hold import Hold
 from psishare.exchange.journal import Ending, Journal, LastFrame
 from psishare.exchange.offer import Offer
@@ -72,10 +72,18 @@ class LeftOpen:
             How many were aborted.
         """
         aborted = sum(self._record(row) for row in self._register.unattended())
+        aborted += sum(self._expire(row) for row in self._register.expired_offline(_now()))
         for row in self._kept():
             if row.state is not State.CLOSED or self.until(row) < now():
                 self.clear(row.exchange_id)
         return aborted
+
+    def _expire(self, row: Row) -> bool:
+        """End an exchange that went by parcels and has expired; a signed receipt stays pending."""
+        if row.state is State.PENDING:
+            return False
+        self.abort(row, "peer_silent", row.peer, self.requested(row))
+        return True
 
     def resumable(self) -> list[Resumable]:
         """Return the exchanges that can go on, or whose result was not handed over, newest first."""
@@ -168,6 +176,10 @@ class LeftOpen:
         elif told.ended:
             update(row.exchange_id, State.REFUSED, reason=told.refused)
         return told.ended
+
+
+def _now() -> str:
+    return write_time(now())
 
 
 def not_resumable(row: Row) -> InputError:

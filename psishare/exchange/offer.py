@@ -12,6 +12,7 @@ from psishare.exchange.document import Digest, Document, Name, PartyId, Rows, Ti
 WIRE_VERSION = 2
 OFFER = "offer"
 ANSWER = "answer"
+OFFLINE_END = "00" * 16
 OPERATOR_LABEL = b"psishare/operator/v1"
 
 
@@ -51,6 +52,11 @@ class Offer(Document):
     def exchange_id(self) -> bytes:
         """The exchange's id: SHA-256 of the offer."""
         return self.sha256
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it was made to go by files: what stands for a certificate begins with 16 zeros."""
+        return self.authority_certificate.startswith(OFFLINE_END)
 
 
 class Answer(Document):

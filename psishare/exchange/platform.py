@@ -164,7 +164,7 @@ class Platform:
         self._idle_timeout_s = idle_timeout_s
         self._journal = Journal(rooms.log)
         self._approvals = Approvals(rooms, self._journal)
-        self._heads = PeerHeads(rooms.peers)
+        self._heads = PeerHeads(rooms.peers, rooms.register)
         self._live = _Live()
         self._offers = threading.Lock()
         self._ends = threading.Lock()
@@ -189,8 +189,47 @@ class Platform:
                 restored += 1
             else:
                 aborted += self._record(row.exchange_id, _End(cause, self._id))
+        aborted += self.expire_offline()
         self._free_reservations()
         return Recovered(aborted, restored)
+
+    def expire_offline(self) -> int:
+        """Abort the exchanges that go by files and have expired; return how many.
+
+        Raises:
+            AuditError: the log cannot take an entry.
+        """
+        expired = self._rooms.register.expired_offline(write_time(now()))
+        return sum(self._record(row.exchange_id, _End("peer_silent", row.peer)) for row in expired)
+
+    def take_up(self, exchange_id: bytes) -> None:
+        """Take up an exchange that goes by files: between them no process holds it.
+
+        Raises:
+            ConfigError: ``not_restorable``: this platform does not serve what it was opened on. The
+                exchange stays as it is.
+        """
+        row = self._rooms.register.get(exchange_id)
+        with self._live.lock:
+            is_open = exchange_id in self._live.exchanges
+        if is_open or row is None or row.state is not State.OPENED:
+            return
+        cause = self._restore(row)
+        if cause == "not_restorable":
+            raise _not_restorable("what it was opened on is not served here now")
+        if cause is not None:
+            self._record(exchange_id, _End(cause, self._id))
+
+    def opened_again(self, request: wire.OfferRequest) -> wire.OfferResponse | None:
+        """Return what an offer was answered that is open; None where it is not.
+
+        Args:
+            request: the offer, as it came before, in the same parcel.
+        """
+        exchange_id = hashlib.sha256(request.offer.document).digest()
+        with self._live.lock:
+            exchange = self._live.exchanges.get(exchange_id)
+        return self._answer_again(exchange.terms, request) if exchange is not None else None
 
     def _restore(self, row: Row) -> str | None:
         """Take up an exchange, or return why it ends (section 13, step 4)."""
@@ -383,7 +422,7 @@ class Platform:
     # Steps 1 and 2: who calls, and what both sides know of each other.
 
     def _peer(self, caller: Caller) -> Peer:
-        peer = self._rooms.peers.by_certificate(caller.certificate_sha256)
+        peer = self._caller(caller)
         if peer is None or peer.card.role != "authority":
             raise AuthorisationError(
                 "this certificate belongs to no authority that the platform has pinned",
@@ -391,6 +430,13 @@ class Platform:
                 reason="peer_unknown",
             )
         return peer
+
+    def _caller(self, caller: Caller) -> Peer | None:
+        """Return who calls: a certificate's holder, or the party whose signature a parcel bears."""
+        if caller.party is None:
+            return self._rooms.peers.by_certificate(caller.certificate_sha256)
+        peer = self._rooms.peers.get(caller.party)
+        return peer if peer.card.offline_end == caller.certificate_sha256 else None
 
     def _hello(self, request: wire.HelloRequest, peer: Peer) -> wire.HelloResponse:
         if request.authority != peer.id:
@@ -438,7 +484,7 @@ class Platform:
                 return terms
             self._require_room(peer)
             if held is None:
-                self._admission.require_timely(offer)
+                self._admission.require_timely(offer, caller)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
             offered.entered = self._enter_anew(offer, request, peer, held)

@@ -238,6 +238,7 @@ REASONS: tuple[Reason, ...] = (
             "frame_signature_invalid": "A frame is not signed by the authority.",
             "message_malformed": "A message is not spelt in the one canonical way.",
             "message_too_large": "A message is over 4 MiB.",
+            "parcel_malformed": "A parcel is not what its format demands.",
             "peer_certificate": "The server is not the platform that its card describes.",
             "proof_invalid": "The proof of the evaluation, or the public key, is wrong.",
             "protocol_violated": "The peer broke the protocol.",
@@ -255,7 +256,7 @@ REASONS: tuple[Reason, ...] = (
         {
             "manifest_invalid": "The dataset's manifest is not the platform's, or not published.",
             "parcel_damaged": "A parcel is not as it was sealed.",
-            "parcel_malformed": "A parcel is not what its format demands.",
+            "parcel_expired": "A parcel came after its exchange had expired.",
             "parcel_misdirected": "A parcel was made for another party.",
             "parcel_signature_invalid": "A parcel is not signed by the party that it names.",
             "parcel_unexpected": "A parcel is of another kind than the one that is due.",
@@ -365,6 +366,11 @@ REASONS: tuple[Reason, ...] = (
     ),
     *_rows(
         TransportError,
+        (),
+        {"answer_awaited": "The answer is still to come, by the next parcel."},
+    ),
+    *_rows(
+        TransportError,
         (ABORTED,),
         {
             "channel_closed": "The connection was closed on this side.",
@@ -418,6 +424,8 @@ REASONS: tuple[Reason, ...] = (
             "column_missing": "The table has no such column.",
             "column_not_text": "The key column does not hold text.",
             "column_not_writable": "A column's type cannot be written to this format.",
+            "dataset_unfinished": "A copy of a dataset was begun in pieces of another size.",
+            "expiry_invalid": "An exchange by files is to expire at a time that is not permitted.",
             "csv_malformed": "The CSV file is malformed; the row is named.",
             "dataset_differs": "The dataset is of another kind, namespace or canonical form.",
             "dataset_name_invalid": "The name cannot be a dataset's.",
@@ -488,6 +496,7 @@ REASONS: tuple[Reason, ...] = (
             "config_invalid": "A file of this party cannot be written or is not as it must be.",
             "core_dumps_allowed": "The system does not let the process forbid core dumps.",
             "dataset_busy": "Another process is changing the dataset.",
+            "dataset_replaced": "The copy of a dataset is another than the one that was asked about.",
             "dataset_retired": "The key of this epoch is destroyed, or the epoch revoked.",
             "dataset_unknown": "There is no such dataset.",
             "dataset_unreadable": "A file of the dataset cannot be read.",

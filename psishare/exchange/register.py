@@ -23,7 +23,7 @@ from psishare.mandates.state_file import StateFile
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 SCHEMA_VERSION = 3
@@ -75,6 +75,30 @@ CREATE TABLE IF NOT EXISTS approvals (
     signature BLOB NOT NULL
 ) WITHOUT ROWID
 """
+_OFFLINE_TABLE = """
+CREATE TABLE IF NOT EXISTS offline (
+    exchange_id BLOB PRIMARY KEY,
+    expires TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_HEADS_TABLE = """
+CREATE TABLE IF NOT EXISTS heads_shown (
+    peer TEXT NOT NULL,
+    tree_size INTEGER NOT NULL,
+    PRIMARY KEY (peer, tree_size)
+) WITHOUT ROWID
+"""
+_PROOFS_TABLE = """
+CREATE TABLE IF NOT EXISTS head_proofs (
+    peer TEXT NOT NULL,
+    tree_size INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (peer, tree_size)
+) WITHOUT ROWID
+"""
+PROOFS_KEPT = 256
+_ONLINE = "exchange_id NOT IN (SELECT exchange_id FROM offline)"
+"""No process owns an exchange across an air gap: it waits for a file."""
 _COLUMNS = (
     "exchange_id, peer, state, offer, log_size, mandate_id, answer, receipt, authority_signature,"
     " platform_signature, closed_index, reason, started, updated"
@@ -162,6 +186,9 @@ class Register:
                 database.execute(_DELIVERIES_TABLE)
                 database.execute(_ANSWERS_TABLE)
                 database.execute(_APPROVALS_TABLE)
+                database.execute(_OFFLINE_TABLE)
+                database.execute(_HEADS_TABLE)
+                database.execute(_PROOFS_TABLE)
                 _check_version(database, path)
             self._lock: int | None = _take_lock(locks, self._owner)
         except BaseException:
@@ -338,7 +365,8 @@ class Register:
         with self._attending:
             attended = set(self._attended)
         rows = self._rows(
-            f"WHERE owner = ? AND state IN ({_marks(LIVE)}) ORDER BY started DESC, exchange_id",
+            f"WHERE owner = ? AND state IN ({_marks(LIVE)}) AND {_ONLINE}"
+            " ORDER BY started DESC, exchange_id",
             self._owner,
             *LIVE,
         )
@@ -359,7 +387,8 @@ class Register:
                 if owner == self._owner or not self._is_gone(owner):
                     continue
                 left = database.execute(
-                    f"SELECT exchange_id FROM exchanges WHERE owner = ? AND state IN ({_marks(LIVE)})",  # noqa: S608  only marks
+                    f"SELECT exchange_id FROM exchanges WHERE owner = ? AND state IN ({_marks(LIVE)})"  # noqa: S608  only marks
+                    f" AND {_ONLINE}",
                     (owner, *LIVE),
                 ).fetchall()
                 found += [exchange_id for (exchange_id,) in left]
@@ -369,6 +398,77 @@ class Register:
                 (self.locks / owner).unlink(missing_ok=True)
         rows = [self.get(exchange_id) for exchange_id in found]
         return [row for row in rows if row is not None]
+
+    def put_offline(self, exchange_id: bytes, expires: str) -> None:
+        """Note, before an exchange is entered, that it goes by parcels, and when it expires."""
+        with self._state.writing() as database:
+            database.execute("INSERT OR IGNORE INTO offline VALUES (?, ?)", (exchange_id, expires))
+
+    def offline_until(self, exchange_id: bytes) -> str | None:
+        """Return when an exchange that goes by parcels expires; None for any other."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT expires FROM offline WHERE exchange_id = ?", (exchange_id,)
+            ).fetchone()
+        return found[0] if found else None
+
+    def expired_offline(self, time: str) -> list[Row]:
+        """Return the unfinished exchanges that go by parcels and have expired at a time."""
+        return list(
+            self._rows(
+                f"WHERE state IN ({_marks(LIVE)}) AND exchange_id IN"  # noqa: S608  only marks
+                " (SELECT exchange_id FROM offline WHERE expires < ?)",
+                *LIVE,
+                time,
+            )
+        )
+
+    def show_head(self, peer: str, tree_size: int) -> None:
+        """Note that a peer is shown this log's head of a size, in a parcel."""
+        with self._state.writing() as database:
+            database.execute("INSERT OR IGNORE INTO heads_shown VALUES (?, ?)", (peer, tree_size))
+
+    def head_known(self, peer: str, tree_size: int) -> None:
+        """Note that a peer has verified this log's head of a size: it remembers none before it."""
+        with self._state.writing() as database:
+            database.execute(
+                "DELETE FROM heads_shown WHERE peer = ? AND tree_size < ?", (peer, tree_size)
+            )
+            database.execute("INSERT OR IGNORE INTO heads_shown VALUES (?, ?)", (peer, tree_size))
+
+    def heads_shown(self, peer: str) -> list[int]:
+        """Return the sizes of this log that a peer may remember from parcels, ascending."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT tree_size FROM heads_shown WHERE peer = ? ORDER BY tree_size", (peer,)
+            )
+            return [size for (size,) in found.fetchall()]
+
+    def keep_proofs(self, peer: str, proofs: Mapping[int, bytes]) -> None:
+        """Keep the proofs that a peer's verified head extends its log of other sizes.
+
+        Args:
+            peer: whose log.
+            proofs: a serialised ``LogHead`` for each size; of a peer the largest 256 are kept.
+        """
+        with self._state.writing() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO head_proofs VALUES (?, ?, ?)",
+                [(peer, size, head) for size, head in proofs.items()],
+            )
+            database.execute(
+                "DELETE FROM head_proofs WHERE peer = ? AND tree_size NOT IN (SELECT tree_size"
+                " FROM head_proofs WHERE peer = ? ORDER BY tree_size DESC LIMIT ?)",
+                (peer, peer, PROOFS_KEPT),
+            )
+
+    def proof_of(self, peer: str, tree_size: int) -> bytes | None:
+        """Return the proof that a verified head of a peer's log extends one of a size, or None."""
+        with self._state.reading() as database:
+            found = database.execute(
+                "SELECT head FROM head_proofs WHERE peer = ? AND tree_size = ?", (peer, tree_size)
+            ).fetchone()
+        return found[0] if found else None
 
     def _is_gone(self, owner: str) -> bool:
         """Tell whether the process that owned a lock file has ended."""

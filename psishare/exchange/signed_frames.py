@@ -10,17 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from psishare.errors import (
-    AuthorisationError,
-    InternalError,
     ProtocolError,
     PsishareError,
     TransportError,
 )
 from psishare.exchange.frame import decode_frame, element_bytes_of, encode_frame
 from psishare.exchange.receipt import SequenceTotals
-from psishare.exchange.retained import NOTHING_REQUESTED, Requested
+from psishare.exchange.signed_requests import SignedRequests
 from psishare.exchange.transcript import (
-    REQUEST,
     RETURN,
     Transcript,
     frame_digest,
@@ -37,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from psishare.exchange.patient_channel import PatientChannel
-    from psishare.exchange.retained import RetainedElements
+    from psishare.exchange.retained import Requested, RetainedElements
     from psishare.exchange.terms import Terms
     from psishare.exchange.unfinished import Unfinished
     from psishare.keys.signer import Signer
@@ -84,15 +81,14 @@ class SignedFrames:
         self._channel = channel.until(self._closed)
         self._terms = terms
         self._signer = signer
-        self._approved = approved
         self._retained = retained
         self._unfinished = unfinished
         self._answered = min(answered, len(retained.digests))
         self._answer_digests: dict[int, bytes] = {}
         self._width = suite.Protocol(terms.offer.protocol).element_bytes
         self._transcripts = {name: Transcript(name, terms.exchange_id) for name in Sequence}
+        self._requests = SignedRequests(self._transcripts[Sequence.REQUESTS], signer, approved)
         self._early: dict[Sequence, dict[int, tuple[bytes, int]]] = {name: {} for name in Sequence}
-        self._requested = NOTHING_REQUESTED
         self._lock = threading.Lock()
         self._cause: PsishareError | None = None
         self._calls = ThreadPoolExecutor(LANES * IN_FLIGHT, thread_name_prefix="psishare-frame")
@@ -124,7 +120,7 @@ class SignedFrames:
 
     def last_request(self) -> Requested:
         """Tell how far the signed requests have come, for the log."""
-        return self._requested
+        return self._requests.last
 
     def totals(self) -> dict[str, SequenceTotals]:
         """Return the totals of the four sequences, for the receipt."""
@@ -133,15 +129,9 @@ class SignedFrames:
     def evaluate(self, index: int, elements: pa.FixedSizeBinaryArray) -> Future[EvaluatedFrame]:
         """Sign and send request frame ``index``; frames come in order."""
         digest = self._retained.add(index, elements)
-        transcript, signature = self._sign_request(index, digest, len(elements))
-        request = wire.EvaluateRequest(
-            exchange_id=self._terms.exchange_id,
-            index=index,
-            transcript=transcript,
-            signature=signature,
-            batch=encode_frame(elements),
+        return self._calls.submit(
+            self._evaluated, self._requests.request(index, digest, elements), len(elements)
         )
-        return self._calls.submit(self._evaluated, request, len(elements))
 
     def finished(self, index: int) -> pa.Array | None:
         """Return what was learnt from a frame that both sides have finished; sign and chain it."""
@@ -150,7 +140,7 @@ class SignedFrames:
             self._answered = min(self._answered, index)
             return None
         _start, rows = frame_span(index, self._terms.offer.rows, self.frame_rows)
-        self._sign_request(index, self._retained.digests[index], rows)
+        self._requests.sign(index, self._retained.digests[index], rows)
         if not self._answers_come_late:
             self._chain(Sequence.ANSWERS, index, frame.digest, rows)
         return frame.learnt
@@ -176,7 +166,9 @@ class SignedFrames:
         """Sign and return a frame of the platform's elements, blinded by both."""
         n_rows = len(elements)
         digest = frame_digest(Sequence.RETURNS, index, n_rows, element_bytes_of(elements))
-        transcript, signature = self._sign(Sequence.RETURNS, RETURN, digest, n_rows)
+        transcript = self._transcripts[Sequence.RETURNS].add(digest, n_rows)
+        statement = frame_statement(self._terms.exchange_id, index, transcript, n_rows)
+        signature = sign_statement(self._signer, RETURN, statement)
         request = wire.ReturnRequest(
             exchange_id=self._terms.exchange_id,
             index=index,
@@ -234,34 +226,6 @@ class SignedFrames:
                 if self._cause is None or self._cause.reason == ENDED:
                     self._cause = error
             raise
-
-    def _sign_request(self, index: int, digest: bytes, n_rows: int) -> tuple[bytes, bytes]:
-        """Add a request frame to the transcript, sign it, and note how far the requests have come."""
-        self._require_approved(index, digest)
-        requests = self._transcripts[Sequence.REQUESTS]
-        if requests.frames != index:
-            raise InternalError("request frames come out of order", mend="Report this fault.")
-        transcript, signature = self._sign(Sequence.REQUESTS, REQUEST, digest, n_rows)
-        self._requested = Requested(requests.frames, requests.rows, transcript, signature)
-        return transcript, signature
-
-    def _sign(
-        self, sequence: Sequence, label: str, digest: bytes, n_rows: int
-    ) -> tuple[bytes, bytes]:
-        """Add a frame to its transcript and sign the transcript after it."""
-        index = self._transcripts[sequence].frames
-        transcript = self._transcripts[sequence].add(digest, n_rows)
-        statement = frame_statement(self._terms.exchange_id, index, transcript, n_rows)
-        return transcript, sign_statement(self._signer, label, statement)
-
-    def _require_approved(self, index: int, digest: bytes) -> None:
-        """Sign no request that the mandate does not approve, whatever has gone wrong here."""
-        if self._approved is not None and not self._approved.approves(index, digest):
-            raise AuthorisationError(
-                f"frame {index} is not the one that the mandate approves",
-                mend="Prepare the request again, and have a mandate made for it.",
-                reason="sealed_request_differs",
-            )
 
     def _chain(self, sequence: Sequence, index: int, digest: bytes, n_rows: int) -> None:
         """Chain received frames in order, whatever order they came in."""

@@ -38,10 +38,15 @@ class Transcript:
     Args:
         sequence: a name of ``SEQUENCES``.
         exchange_id: 32 bytes.
+
+    Attributes:
+        sequence: as given.
+        exchange_id: as given.
     """
 
     def __init__(self, sequence: str, exchange_id: bytes) -> None:
         self.sequence = sequence
+        self.exchange_id = exchange_id
         code = SEQUENCES[sequence].to_bytes(1, "big")
         self._value = hashlib.sha256(TRANSCRIPT_LABEL + code + exchange_id).digest()
         self._frames = 0

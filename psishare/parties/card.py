@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CARD_LABEL = "card"
 OFFLINE_END_LABEL = b"psishare/offline-end/v1"
+OFFLINE_END_PREFIX = bytes(16)
+"""No digest of a certificate begins so, but once in 2^128: an offer shows how it travelled."""
 MAX_BYTES = 64 * 1024
 
 Role = Literal["platform", "authority", "issuer", "auditor", "witness", "operator"]
@@ -105,7 +107,8 @@ class Card(_Fields):
     @property
     def offline_end(self) -> bytes:
         """What stands for a certificate across an air gap, 32 bytes (offline.md, section 4)."""
-        return hashlib.sha256(OFFLINE_END_LABEL + b"\x00" + self.sealing_key_bytes).digest()
+        digest = hashlib.sha256(OFFLINE_END_LABEL + b"\x00" + self.sealing_key_bytes).digest()
+        return OFFLINE_END_PREFIX + digest[: 32 - len(OFFLINE_END_PREFIX)]
 
     def fingerprint(self) -> str:
         """Return the pinned key's fingerprint: twelve words joined by hyphens."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from psishare.keys.sealing import SealingKey
+    from psishare.keys.sealing import SealingKey, SealingKeys
     from psishare.keys.signer import Signer
 
 FIRST_LINE: Final = b"psishare-parcel/v1\n"
@@ -74,6 +74,7 @@ class ParcelHead(BaseModel):
     sender: Annotated[str, Field(pattern=_PARTY)]
     recipient: Annotated[str, Field(pattern=_PARTY)]
     exchange_id: Annotated[str, Field(pattern=_DIGEST)] | None
+    mandate_sha256: Annotated[str, Field(pattern=_DIGEST)]
     key_sha256: Annotated[str, Field(pattern=_DIGEST)]
     known_tree_size: Annotated[int, Field(ge=0, le=2**53 - 1)]
     time: Annotated[str, Field(pattern=_TIME)]
@@ -98,6 +99,7 @@ class Label:
         sender: the maker's party id.
         recipient: for whom it is.
         exchange_id: 32 bytes, or None for a dataset.
+        mandate_sha256: of the mandate under which it is made, hexadecimal.
         known_tree_size: of the recipient's log, as the sender last verified it.
         time: when it is made, as documents write it.
         expires: when the exchange expires; None for a dataset.
@@ -107,6 +109,7 @@ class Label:
     sender: str
     recipient: str
     exchange_id: bytes | None
+    mandate_sha256: str
     known_tree_size: int
     time: str
     expires: str | None
@@ -132,6 +135,7 @@ class ParcelWriter:
             sender=label.sender,
             recipient=label.recipient,
             exchange_id=label.exchange_id.hex() if label.exchange_id is not None else None,
+            mandate_sha256=label.mandate_sha256,
             key_sha256=hashlib.sha256(key).hexdigest(),
             known_tree_size=label.known_tree_size,
             time=label.time,
@@ -179,7 +183,7 @@ class Parcel:
         cls,
         path: Path,
         *,
-        key: SealingKey,
+        key: SealingKey | SealingKeys,
         recipient: str,
         kind: Kind,
         sender_key: Callable[[str], bytes],
@@ -269,7 +273,7 @@ class Parcel:
         return tag, self._stream.read(offset + _RECORD_PREFIX, n_bytes)
 
 
-def _read_head(descriptor: int, key: SealingKey) -> tuple[bytes, int]:
+def _read_head(descriptor: int, key: SealingKey | SealingKeys) -> tuple[bytes, int]:
     """Return what the head held sealed, and where the chunks begin."""
     fixed = len(FIRST_LINE) + 4
     prefix = os.pread(descriptor, fixed, 0)

@@ -46,6 +46,8 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
         *("identifiers list", "identifiers explain", "identifiers check"),
         *("dataset encode", "dataset show", "dataset update", "dataset rotate"),
         *("dataset verify", "dataset revoke", "serve", "match"),
+        *("offline export", "offline sync", "offline request", "offline answer"),
+        *("offline finish", "offline confirm", "offline release"),
         *("exchange list", "exchange show", "exchange abandon", "doctor", "demo"),
         *(
             "audit export",

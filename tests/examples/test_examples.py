@@ -78,6 +78,15 @@ def test_two_parties_fail_where_the_platform_cannot_serve(tmp_path: Path) -> Non
         _run("bash", str(EXAMPLES / "two-parties-cli" / "run.sh"), "stage", folder=tmp_path)
 
 
+def test_an_air_gap_comes_to_the_same_rows(tmp_path: Path) -> None:
+    printed = _run("bash", str(EXAMPLES / "air-gap" / "run.sh"), "stage", folder=tmp_path)
+    assert "[parcel_damaged]" in printed
+    assert printed.endswith("\nAll as expected.\n")
+    expected = (EXAMPLES / "air-gap" / "expected.csv").read_bytes()
+    assert (tmp_path / "stage" / "inside" / "matches.csv").read_bytes() == expected
+    assert expected == (EXAMPLES / "two-parties-cli" / "expected.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("example", "program"),
     [("compliance-system", "four_cases.py"), ("auditor", "two_forgeries.py")],

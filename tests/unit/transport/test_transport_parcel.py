@@ -50,6 +50,7 @@ def label(**changes: object) -> Label:
         "sender": SENDER,
         "recipient": RECIPIENT,
         "exchange_id": bytes(32),
+        "mandate_sha256": "ab" * 32,
         "known_tree_size": 3,
         "time": "2026-01-02T03:04:05Z",
         "expires": "2026-02-02T03:04:05Z",
