@@ -223,6 +223,10 @@ def pending(home: Path, _patch: pytest.MonkeyPatch) -> None:
     in_state(home, State.PENDING)
 
 
+def held(home: Path, _patch: pytest.MonkeyPatch) -> None:
+    in_state(home, State.HELD)
+
+
 def interrupted(home: Path, _patch: pytest.MonkeyPatch) -> None:
     in_state(home, State.OPENED)
 
@@ -255,6 +259,7 @@ FAULTS: dict[str, tuple[Plant, int, str]] = {
     "setting_names_nothing": (absent_dataset, 3, "psishare dataset encode"),
     "timeout_short": (short_timeout, 0, "30 s or more"),
     "exchange_pending": (pending, 0, "start `serve`"),
+    "exchange_held": (held, 0, "approve or refuse"),
     "exchange_interrupted": (interrupted, 0, "psishare exchange list"),
 }
 

@@ -106,6 +106,15 @@ def exchanges(home: Home) -> Iterator[Finding]:
             f"the receipts of {len(pending)} exchanges with {peers} are signed here alone",
             mend="Run `match` with that platform, or start `serve`: they are asked for, and recorded.",
         )
+    held = [row for row in rows if row.state is State.HELD]
+    if held:
+        yield Finding.warning(
+            "exchanges",
+            "exchange_held",
+            f"{len(held)} offers wait for a second operator of the platform",
+            mend="There, look at each with `psishare approve --show`, and approve or refuse it; they"
+            " lapse by themselves.",
+        )
     left = [row for row in rows if row.state in {State.OFFERED, State.OPENED}]
     if left and not running:
         yield Finding.warning(
@@ -115,7 +124,7 @@ def exchanges(home: Home) -> Iterator[Finding]:
             mend="The next `serve` or `match` takes them up or records how they ended; see"
             " `psishare exchange list`.",
         )
-    elif not pending:
+    elif not pending and not held:
         work = f"{len(left)} are under way" if left else "none is open"
         yield Finding.fine("exchanges", work)
 
