@@ -1,7 +1,7 @@
 """Measure psishare and its peers in turns, in one run, and write docs/benchmarks.md and its plot.
 
 ``python -m benchmarks`` takes at most 20 minutes on two cores; ``--full`` goes to the largest sizes and
-takes hours. A campaign that was stopped goes on where it was; ``--fresh`` begins anew.
+takes hours. A campaign that was stopped goes on where it was, unless ``--fresh`` is given.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def main() -> None:
     run(plan, record)
     write_page(arguments.out, record)
     print(f"wrote {arguments.out}", file=sys.stderr)
+    # The next campaign begins anew; this one's figures stay beside it.
+    path.replace(path.with_suffix(".last.jsonl"))
 
 
 def _smaller(plan: Plan, largest: int, minutes: float | None) -> Plan:

@@ -24,6 +24,7 @@ from benchmarks.contestants import (
     Contestant,
 )
 from benchmarks.lists import make_lists
+from benchmarks.measure import MeasuredError
 from benchmarks.peer_environment import peer_python
 from benchmarks.record import Cell
 
@@ -123,13 +124,20 @@ def _take(cell: Cell, record: Record, left_out: set[str]) -> None:
     if cell in record or cell.contestant in left_out:
         return
     started = time.monotonic()
-    measured = _measure(cell)
+    try:
+        measured = _measure(cell)
+    except MeasuredError as failure:
+        if not cell.contestant or cell.contestant.startswith("psishare"):
+            raise
+        # A peer that fails is told of, and the campaign goes on.
+        measured = {"failed": str(failure)}
     measured["took_s"] = time.monotonic() - started
     record.add(cell, measured)
     size = f" 2^{cell.platform}" if cell.platform else ""
     small = f" x 2^{cell.authority}" if cell.authority not in {0, cell.platform} else ""
     what = f"{cell.contestant or cell.kind}{size}{small}, turn {cell.turn + 1}"
     wall = f"{measured['total']['wall_s']:.2f} s, " if "total" in measured else ""
+    wall = measured.get("failed", wall)
     minutes = record.elapsed_s() / 60
     print(f"{minutes:6.1f} min  {what}: {wall}{measured['took_s']:.1f} s", file=sys.stderr)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import (
     Cost,
     Running,
+    finish_together,
     free_ports,
     loopback_bytes,
     run,
@@ -85,7 +86,7 @@ def run_openmined(lists: Lists, folder: Path) -> Result:
     ]
     for descriptor in (to_server, from_client, to_client, from_server):
         os.close(descriptor)
-    server, client = (process.finish() for process in processes)
+    server, client = finish_together(processes)
     lists.check(out)
     return Result(server.beside(client), server, None, int(carried.read_text(encoding="ascii")))
 
@@ -109,7 +110,7 @@ def run_secretflow(lists: Lists, folder: Path, protocol: str) -> Result:
         start_quiet([*peer, str(rank), *ports, str(source), str(target)], cwd=folder)
         for rank, (source, target) in enumerate(zip(sources, targets, strict=True))
     ]
-    platform, authority = (process.finish() for process in processes)
+    platform, authority = finish_together(processes)
     sent_bytes = loopback_bytes() - before
     lists.check(targets[1])
     return Result(platform.beside(authority), platform, None, sent_bytes)
@@ -144,10 +145,12 @@ def run_psishare(lists: Lists, folder: Path, protocol: str) -> Result:
         *("--dataset", "customers", "--mandate", str(mandate), "--protocol", protocol),
         *("--out", str(out), "--timeout", str(TIMEOUT_S)),
     ]
-    client = run([*PSISHARE, "match", *asked, *home, "--json"])
-    ready = time.monotonic()
-    server.process.terminate()
-    served_cost = server.finish()
+    try:
+        client = run([*PSISHARE, "match", *asked, *home, "--json"])
+        ready = time.monotonic()
+    finally:
+        server.process.terminate()
+        served_cost = server.finish()
     # The server's wall time from its start to the client's end, without its farewell.
     served_cost = Cost(ready - server.started, served_cost.cpu_s, served_cost.peak_bytes)
     sent_bytes = loopback_bytes() - before

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from benchmarks.measure import MeasuredError
+
 NUMBERS = 10**9
 """Numbers that there are behind the code of a mobile network; the factors below have no part in it."""
 DRAWN, SHUFFLED, SPELT = 618_033_989, 754_877_669, 569_840_291
@@ -81,9 +83,12 @@ class Lists:
         """Do what ``require_right`` does, in a process of its own.
 
         Raises:
-            subprocess.CalledProcessError: the answer is wrong.
+            MeasuredError: the answer is wrong.
         """
-        _apart("check", str(out), str(self.n_platform), str(self.n_authority))
+        try:
+            _apart("check", str(out), str(self.n_platform), str(self.n_authority))
+        except subprocess.CalledProcessError as error:
+            raise MeasuredError(f"{out.name} is not the answer of Python's sets") from error
 
 
 def make_lists(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INTERFACES = Path("/proc/net/dev")
+POLL_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Cost:
         )
 
 
+class MeasuredError(RuntimeError):
+    """A process that was measured failed, or answered wrongly."""
+
+
 @dataclass
 class Running:
     """A process that has been started."""
@@ -60,15 +65,29 @@ class Running:
         """Wait for the end and return the cost.
 
         Raises:
-            RuntimeError: it failed.
+            MeasuredError: it failed.
         """
-        _pid, status, used = os.wait4(self.process.pid, 0)
+        cost = self.finished(wait=True, may_fail=may_fail)
+        assert cost is not None
+        return cost
+
+    def finished(self, *, wait: bool = False, may_fail: bool = False) -> Cost | None:
+        """Return the cost, or None while it runs.
+
+        Raises:
+            MeasuredError: it failed.
+        """
+        pid, status, used = os.wait4(self.process.pid, 0 if wait else os.WNOHANG)
+        if pid == 0:
+            return None
         wall_s = time.monotonic() - self.started
         self.process.returncode = os.waitstatus_to_exitcode(status)
         if self.process.stdout is not None:
             self.process.stdout.close()
         if self.process.returncode and not may_fail:
-            raise RuntimeError(f"{self.command[:4]} ended with {self.process.returncode}")
+            raise MeasuredError(
+                f"{Path(self.command[1]).name} ended with {self.process.returncode}"
+            )
         return Cost(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
@@ -92,11 +111,34 @@ def start_quiet(command: Sequence[str], *, cwd: Path | None = None) -> Running:
     return Running(process, started, command)
 
 
+def finish_together(running: Sequence[Running]) -> list[Cost]:
+    """Wait for processes that work together; where one fails, the others are killed.
+
+    Raises:
+        MeasuredError: one failed.
+    """
+    costs: dict[int, Cost] = {}
+    try:
+        while len(costs) < len(running):
+            for place, each in enumerate(running):
+                if place not in costs and (cost := each.finished()) is not None:
+                    costs[place] = cost
+            time.sleep(POLL_S)
+    except MeasuredError:
+        for each in running:
+            # Whoever has been waited for is no process of ours any more.
+            if each.process.returncode is None:
+                each.process.kill()
+                each.finish(may_fail=True)
+        raise
+    return [costs[place] for place in range(len(running))]
+
+
 def run(command: Sequence[str], *, cwd: Path | None = None) -> Cost:
     """Run a process to its end.
 
     Raises:
-        RuntimeError: it failed.
+        MeasuredError: it failed.
     """
     started = time.monotonic()
     process = subprocess.Popen(list(command), stdout=subprocess.DEVNULL, text=True, cwd=cwd)

@@ -70,9 +70,12 @@ def write_page(path: Path, record: Record) -> None:
 
 def _left_out(record: Record) -> Iterator[str]:
     measured = {cell.contestant for cell, _ in record.of_kind("exchange")}
-    missing = [name for name in CONTESTANTS if name not in measured]
+    failed = {cell.contestant for cell, _ in record.failures()}
+    missing = [name for name in CONTESTANTS if name not in measured | failed]
     if missing:
         yield f"Left out, because they do not install here: {', '.join(missing)}.\n"
+    for cell, how in record.failures():
+        yield f"{cell.contestant} failed at 2^{cell.platform} x 2^{cell.authority}: {how}.\n"
 
 
 # What it comes to.

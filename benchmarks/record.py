@@ -68,13 +68,18 @@ class Record:
             cell.turn: measured
             for cell, measured in self
             if cell.kind == "exchange"
+            and "failed" not in measured
             and (cell.contestant, cell.platform, cell.authority) == wanted
         }
         return [found[turn] for turn in sorted(found)]
 
     def of_kind(self, kind: str) -> list[tuple[Cell, dict[str, Any]]]:
-        """Return all measurements of one kind, in their order."""
-        return [(cell, measured) for cell, measured in self if cell.kind == kind]
+        """Return all measurements of one kind that did not fail, in their order."""
+        return [(c, m) for c, m in self if c.kind == kind and "failed" not in m]
+
+    def failures(self) -> list[tuple[Cell, str]]:
+        """Return the measurements that failed, and how."""
+        return [(c, str(m["failed"])) for c, m in self if "failed" in m]
 
     def elapsed_s(self) -> float:
         """Return how long all measurements took together."""

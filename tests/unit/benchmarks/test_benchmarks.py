@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import subprocess
+import signal
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from benchmarks import page
 from benchmarks.__main__ import FULL, QUICK
 from benchmarks.contestants import CONTESTANTS, Result
 from benchmarks.lists import Lists, make_lists
-from benchmarks.measure import Cost
+from benchmarks.measure import Cost, MeasuredError, finish_together, start_quiet
 from benchmarks.one_core import OneCore
 from benchmarks.record import Cell, Record
 
@@ -60,8 +61,16 @@ def test_an_answer_is_held_to_pythons_sets(lists: Lists, tmp_path: Path) -> None
 def test_lists_are_made_and_answers_checked_in_other_processes(tmp_path: Path) -> None:
     made = make_lists(tmp_path, 40, 20)
     assert len(numbers(made.authority)) == 20
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(MeasuredError, match="Python's sets"):
         made.check(made.authority)
+
+
+def test_where_one_of_two_processes_fails_the_other_is_not_waited_for() -> None:
+    waits = start_quiet([sys.executable, "-c", "import signal; signal.pause()"])
+    fails = start_quiet([sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(MeasuredError, match="ended with 3"):
+        finish_together([waits, fails])
+    assert waits.process.returncode == -signal.SIGKILL
 
 
 def test_a_record_goes_on_where_it_was(tmp_path: Path) -> None:
