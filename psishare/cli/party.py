@@ -12,7 +12,7 @@ from psishare.cli.console import number, print_json, say, say_fields, tell_warni
 from psishare.cli.file import require_free, write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
-from psishare.cli.passphrase import choose_passphrase
+from psishare.cli.passphrase import choose_another_passphrase, choose_passphrase
 from psishare.parties import home as parties
 from psishare.parties.field import write_time
 from psishare.parties.signer_choice import read_signer_choices
@@ -105,7 +105,7 @@ def passphrase(
     """
     opened = parties.Home.open(home)
     opened.unlock()
-    encrypted = psishare.set_passphrase(opened, choose_passphrase(home, new))
+    encrypted = psishare.set_passphrase(opened, choose_another_passphrase(home, new))
     if as_json:
         print_json({"id": opened.id, "encrypted": encrypted})
         return

@@ -43,7 +43,7 @@ class Asked:
             self._read = unattended(what) if self._file is None else read_passphrase(self._file)
         if self._read is not None:
             return self._read
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _is_watched():
             return None
         if new:
             return _choose(what)
@@ -52,19 +52,16 @@ class Asked:
         return self._said[what]
 
 
-def choose_passphrase(home: Path, file: Path | None = None) -> Passphrase:
-    """Return a passphrase that is to protect a home from now on: asked twice, or from a file.
+def choose_passphrase(home: Path) -> Passphrase:
+    """Return a passphrase for a home that is made now: from where the command's passphrase comes from.
 
     Args:
         home: the home's folder.
-        file: holds it; where None it comes from where the command's other passphrase comes from.
 
     Raises:
         ConfigError: ``passphrase_missing``, there is neither file nor terminal; ``passphrase_unfit``;
             ``passphrase_mismatch``.
     """
-    if file is not None:
-        return read_passphrase(file)
     passphrase = current_source()(str(home), new=True)
     if passphrase is None:
         raise ConfigError(
@@ -74,6 +71,27 @@ def choose_passphrase(home: Path, file: Path | None = None) -> Passphrase:
             reason="passphrase_missing",
         )
     return passphrase
+
+
+def choose_another_passphrase(home: Path, file: Path | None) -> Passphrase:
+    """Return a passphrase that is to take the place of a home's: from a file of its own, or typed twice.
+
+    Args:
+        home: the home's folder.
+        file: holds it; where None it is asked for, wherever the present one comes from.
+
+    Raises:
+        ConfigError: as ``choose_passphrase``.
+    """
+    if file is not None:
+        return read_passphrase(file)
+    if not _is_watched():
+        raise ConfigError(
+            f"there is no terminal to choose another passphrase for {home} on",
+            mend="Name a file that holds it, for its owner alone, with --new-passphrase-file.",
+            reason="passphrase_missing",
+        )
+    return _choose(str(home))
 
 
 def ask_for_passphrases(command: Any) -> Any:
@@ -106,6 +124,10 @@ def _has_the_option(
     ] = None,
 ) -> None:
     """Carry the option, and nothing else."""
+
+
+def _is_watched() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _choose(what: str) -> Passphrase:

@@ -103,6 +103,23 @@ def test_the_wrong_passphrase_ends_with_3_and_changes_nothing(tmp_path: Path, fi
     Home.open(tmp_path / "home", passphrase=given(Passphrase(TEXT))).unlock()
 
 
+def test_the_passphrase_is_not_changed_to_what_it_is(tmp_path: Path, file: Path) -> None:
+    init(tmp_path / "home", "--passphrase-file", file)
+    change = ("party", "passphrase", "--home", tmp_path / "home", "--passphrase-file", file)
+    ran = psi(*change, "--json")
+    assert (ran.code, ran.reason) == (3, "passphrase_missing")
+
+
+def test_on_a_terminal_a_person_changes_the_passphrase(tmp_path: Path, file: Path) -> None:
+    home = tmp_path / "home"
+    init(home, "--passphrase-file", file)
+    other = "another horse battery staple"
+    code, shown = on_a_terminal(["party", "passphrase", "--home", str(home)], TEXT, other, other)
+    assert code == 0, shown
+    assert "horse" not in shown
+    Home.open(home, passphrase=given(Passphrase(other))).unlock()
+
+
 def test_a_home_in_the_clear_gets_its_first_passphrase_and_then_another(
     tmp_path: Path, file: Path
 ) -> None:
