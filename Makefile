@@ -92,7 +92,8 @@ bench-tables: setup  ## 20 million rows through reading and canonicalising; spee
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.identifiers
 
-campaign: setup  ## kill 500 appending processes and 120 servers; flip every byte of a log; tamper a thousand times
+campaign: setup  ## 200 exchanges among kills and cuts; 500 killed log writers, 120 killed servers; tampering
+	PYTHONPATH=tests:tests/cli:. $(BIN)/python tests/exchange_campaign.py
 	PYTHONPATH=tests:. $(BIN)/python tests/audit_campaign.py
 	PYTHONPATH=tests:. $(BIN)/python tests/budget_campaign.py
 	PSISHARE_EVERY_BYTE=1 $(BIN)/python -m pytest -q tests/unit/audit/test_audit_fsck.py

@@ -373,6 +373,7 @@ REASONS: tuple[Reason, ...] = (
         TransportError,
         (ABORTED,),
         {
+            "peer_certificate": "The peer hung up on our certificate, or the line was cut then.",
             "channel_closed": "The connection was closed on this side.",
             "peer_busy": "The peer has as much to do as it takes on; try again later.",
             "peer_silent": "The peer did not answer, or did not go on, in time.",

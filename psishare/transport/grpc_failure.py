@@ -99,8 +99,9 @@ class FailureReader:
             party=self.peer,
         )
 
-    def _hung_up(self) -> PeerError:
-        return PeerError(
+    def _hung_up(self) -> TransportError:
+        # A line that was cut at this moment, or a server that was killed, looks the same.
+        return TransportError(
             f"{self.peer} hung up when it had seen our certificate",
             mend=f"{self.peer} must have our current card among its peers: give it to them.",
             reason="peer_certificate",

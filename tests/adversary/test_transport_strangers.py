@@ -21,7 +21,7 @@ from transport_parties import (
     without_grpc_settings,
 )
 
-from psishare.errors import ExitCode, PeerError, PsishareError
+from psishare.errors import ExitCode, PeerError, PsishareError, TransportError
 from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def unasked(call: Call, request: Message, caller: Caller) -> Message:
     raise AssertionError("a stranger was let in")
 
 
-def assert_is_not_the_peer(error: PsishareError) -> None:
-    assert type(error) is PeerError
+def assert_is_not_the_peer(error: PsishareError, kind: type[PeerError] = PeerError) -> None:
+    assert type(error) is kind
     assert error.reason == "peer_certificate"
     assert error.exit_code is ExitCode.PEER
     assert error.party == "platform"
@@ -135,7 +135,8 @@ def test_platform_refuses_a_client_whose_certificate_is_not_pinned(
         pytest.raises(PeerError) as caught,
     ):
         connect(port, impostor(pinned, other), PLATFORM)
-    assert_is_not_the_peer(caught.value)
+    # It may be the line that was cut: trying again may help.
+    assert_is_not_the_peer(caught.value, TransportError)
     assert "our certificate" in caught.value.message
     assert server.connections >= 1
 
@@ -179,7 +180,7 @@ def test_platform_without_peers_lets_nobody_in() -> None:
         pytest.raises(PeerError) as caught,
     ):
         connect(port, AUTHORITY, PLATFORM)
-    assert_is_not_the_peer(caught.value)
+    assert_is_not_the_peer(caught.value, TransportError)
 
 
 def test_party_tells_the_platforms_other_peers_apart() -> None:
@@ -298,7 +299,11 @@ except TransportError as error:
     print(error.reason)
 thread.join()
 """)
-    assert set(done.stdout.split()) == {"NO_SHARED_CIPHER", "peer_unreachable"}
+    told = set(done.stdout.split())
+    assert "NO_SHARED_CIPHER" in told
+    # Which of the two it is, the moment decides at which the other end hangs up.
+    assert told <= {"NO_SHARED_CIPHER", "peer_unreachable", "peer_certificate"}
+    assert len(told) == 2
 
 
 def test_handshake_names_no_peer_to_a_stranger() -> None:
