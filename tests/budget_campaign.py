@@ -80,20 +80,21 @@ class Told:
 class Servers:
     """Server processes of one home; each that is killed makes way for a new one."""
 
-    def __init__(self, home: Path, *, idle_timeout_s: float) -> None:
+    def __init__(self, home: Path, n_servers: int, *, idle_timeout_s: float) -> None:
         self._home = home
         self._idle_timeout_s = idle_timeout_s
         self._lock = threading.Lock()
-        self._running = [self._start() for _ in range(SERVERS)]
+        self._running = [self._start() for _ in range(n_servers)]
         self._turn = itertools.count()
 
     def address(self) -> str:
         """Return where one of them listens, each in its turn."""
         with self._lock:
-            return self._running[next(self._turn) % SERVERS][1]
+            return self._running[next(self._turn) % len(self._running)][1]
 
-    def kill(self, which: int) -> None:
-        """Kill a server and start another one in its place."""
+    def kill(self, numbers: random.Random) -> None:
+        """Kill one of them and start another one in its place."""
+        which = numbers.randrange(len(self._running))
         process, _address = self._running[which]
         process.kill()
         process.wait()
@@ -131,7 +132,9 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def campaign(folder: Path, *, exchanges: int, kills: int, seed: int) -> Told:
+def campaign(
+    folder: Path, *, exchanges: int, kills: int, seed: int, n_servers: int = SERVERS
+) -> Told:
     """Run one round in an empty folder and assert what must hold throughout."""
     started = time.monotonic()
     stage = Stage(folder)
@@ -143,7 +146,7 @@ def campaign(folder: Path, *, exchanges: int, kills: int, seed: int) -> Told:
     home, told = stage.homes[PLATFORM], Told()
     with ExitStack() as stack:
         budget = stack.enter_context(Budget(home.state_path))
-        servers = Servers(home.path, idle_timeout_s=60.0)
+        servers = Servers(home.path, n_servers, idle_timeout_s=60.0)
         stack.callback(servers.stop)
         done = threading.Event()
         party = stack.enter_context(psishare.Party.open(stage.homes[AUTHORITY].path))
@@ -207,7 +210,7 @@ def kill(
         usage = budget.usage(mandate_id)
         told.most = max(told.most, usage.rows)
         if told.kills < kills and usage.exchanges >= due and budget.open_exchanges():
-            servers.kill(numbers.randrange(SERVERS))
+            servers.kill(numbers)
             told.kills += 1
             due = usage.exchanges + numbers.randrange(1, 6)
         time.sleep(0.001)
@@ -216,7 +219,7 @@ def kill(
 def settle(stage: Stage, envelope: bytes, mandate_id: str, cap: int, told: Told) -> None:
     """Start once more, let everything end, and assert what is left of the mandate."""
     home = stage.homes[PLATFORM]
-    servers = Servers(home.path, idle_timeout_s=2.0)
+    servers = Servers(home.path, 1, idle_timeout_s=1.0)
     try:
         with (
             Budget(home.state_path) as budget,
