@@ -99,13 +99,14 @@ def _say(told: Report) -> None:
     if told.totals:
         say()
         say_table(
-            ("authority", "mandate", "kind", "#closed", "#refused", "#aborted", "#rows"),
+            ("authority", "mandate", "kind", "#closed", "#refused", "#aborted", "#held", "#rows"),
             [
                 (
                     total.authority,
                     short(total.mandate_id or ""),
                     total.kind or "",
-                    *map(number, (total.exchanges, total.refused, total.aborted, total.rows)),
+                    *map(number, (total.exchanges, total.refused, total.aborted)),
+                    *map(number, (total.held, total.rows)),
                 )
                 for total in told.totals
             ],

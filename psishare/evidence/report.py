@@ -34,7 +34,7 @@ class Event:
         time: when it began.
         ended: when it ended; as ``time`` where it was one moment.
         event: ``exchange`` or ``delivery``.
-        outcome: ``closed``, ``aborted``, ``refused``, ``open`` or ``delivered``.
+        outcome: ``closed``, ``aborted``, ``refused``, ``held``, ``open`` or ``delivered``.
         authority: who.
         platform: to whom the question went, from whom the set came.
         protocol, dataset, kind, output, rows: what; None where it is not known.
@@ -78,6 +78,7 @@ class Total:
         authority, mandate_id, kind: of what; None where it is not known.
         exchanges: how many that closed.
         refused, aborted: how many that did not; those that stand open count as aborted.
+        held: how many wait for a second operator, or were rejected by one.
         rows: that were asked.
     """
 
@@ -87,6 +88,7 @@ class Total:
     exchanges: int
     refused: int
     aborted: int
+    held: int
     rows: int
 
 
@@ -183,7 +185,7 @@ class _Teller:
             if event.event == "exchange":
                 key = event.authority, event.mandate_id or "", event.kind or ""
                 outcomes[key, event.outcome] += 1
-                rows[key] += 0 if event.outcome == "refused" else event.rows or 0
+                rows[key] += 0 if event.outcome in {"refused", "held"} else event.rows or 0
         return tuple(
             Total(
                 authority=key[0],
@@ -192,6 +194,7 @@ class _Teller:
                 exchanges=outcomes[key, "closed"],
                 refused=outcomes[key, "refused"],
                 aborted=outcomes[key, "aborted"] + outcomes[key, "open"],
+                held=outcomes[key, "held"],
                 rows=rows[key],
             )
             for key in sorted({key for key, _outcome in outcomes})

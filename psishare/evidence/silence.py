@@ -1,6 +1,6 @@
 """Whether a log was silent in a period: how much of the period it vouches for, and what it is silent about.
 
-Silent is a log that tells of no exchange and no delivery, refused and aborted ones included. It vouches
+Silent is a log that tells of no exchange and no delivery, refused, held and aborted ones included. It vouches
 for a moment that lies between two of its entries; where they lie far apart, nothing shows that anybody was
 keeping it meanwhile, which is what heartbeats are for (protocols/specs/audit-log.md, section 4).
 """
@@ -15,9 +15,12 @@ from psishare.audit.entry import (
     DatasetRefused,
     Entry,
     ExchangeAborted,
+    ExchangeApproved,
     ExchangeClosed,
+    ExchangeHeld,
     ExchangeOpened,
     ExchangeRefused,
+    ExchangeRejected,
 )
 from psishare.exchange.document import read_time, write_time
 
@@ -29,6 +32,9 @@ _EVENTS = (
     ExchangeClosed,
     ExchangeAborted,
     ExchangeRefused,
+    ExchangeHeld,
+    ExchangeApproved,
+    ExchangeRejected,
     DatasetDelivered,
     DatasetRefused,
 )

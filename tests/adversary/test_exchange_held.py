@@ -10,9 +10,12 @@ from hostile_exchange import COMMON, OURS, THEIRS, Line, entries, failed, told, 
 from stage import AUTHORITY, ISSUER, OPERATOR, PLATFORM, VALIDATOR, OpenedStage, Stage
 
 from psishare.audit.entry import ExchangeHeld
-from psishare.errors import AuthorisationError, ExitCode, InputError, PsishareError
+from psishare.errors import AuthorisationError, ConfigError, ExitCode, InputError, PsishareError
+from psishare.evidence.export import Scope, export_bundle
 from psishare.evidence.reconcile import reconcile
+from psishare.evidence.report import make_report
 from psishare.evidence.story import Ending
+from psishare.evidence.verify import verify_evidence
 from psishare.exchange.approvals import Approvals
 from psishare.exchange.document import now
 from psishare.exchange.journal import Journal
@@ -22,6 +25,8 @@ from psishare.psi.suite import Protocol
 from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from psishare.exchange.authority import Ask
     from psishare.exchange.platform import Platform
     from psishare.exchange.register import Row
@@ -115,6 +120,38 @@ def test_both_logs_hold_what_the_platform_signed_of_the_offer(stage: Stage) -> N
         (exchange,) = verdict.exchanges
         assert (exchange.ending, exchange.reason) == (Ending.HELD, "approval_required")
     assert reconciled(stage) == ()
+
+
+def test_a_held_offer_is_reported_and_is_no_silence(stage: Stage) -> None:
+    held(stage, platform(stage))
+    trust = {name: home.card for name, home in stage.homes.items()}
+    for party in (PLATFORM, AUTHORITY):
+        told_of = make_report(stage.homes[party].log_path, trust)
+        assert not told_of.silence.silent
+        (total,) = told_of.totals
+        # Nobody has been asked about anybody yet.
+        assert (total.held, total.refused, total.rows) == (1, 0, 0)
+
+
+def test_a_bundle_of_one_exchange_holds_what_was_decided_on_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    responder = platform(stage)
+    row = held(stage, responder)
+    decide(stage, row)
+    go_on(stage, responder, row)
+    trust = {name: home.card for name, home in stage.homes.items()}
+    path = tmp_path / "one.bundle"
+    scope = Scope(exchange_id=row.exchange_id.hex())
+    export_bundle(stage.homes[PLATFORM], path, scope)
+    verdict = verify_evidence(path, trust)
+    assert verdict.log.entries_by_type["exchange.approved"] == 1
+    (exchange,) = verdict.exchanges
+    assert (exchange.ending, exchange.mandate) == (Ending.CLOSED, "covers")
+    without = {name: card for name, card in trust.items() if name != OPERATOR}
+    with pytest.raises(ConfigError) as raised:
+        verify_evidence(path, without)
+    assert raised.value.reason == "card_missing"
 
 
 def test_a_rejected_offer_is_refused_and_stays_so(stage: Stage) -> None:
