@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from air_gap import AirGap
 from hostile_exchange import endings, told, verified
-from stage import AUTHORITY, PLATFORM, CopiedStage, Stage
+from stage import AUTHORITY, OPERATOR, PLATFORM, CopiedStage, Stage
 
 from psishare.errors import (
     AuditError,
@@ -20,14 +20,17 @@ from psishare.errors import (
     PsishareError,
     VerificationError,
 )
+from psishare.evidence.reconcile import reconcile
 from psishare.exchange import offline_authority, offline_platform
+from psishare.exchange.approvals import Approvals
 from psishare.exchange.authority import AuthorityRooms
 from psishare.exchange.document import now
+from psishare.exchange.journal import Journal
 from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.parcels import Addressed, Parcels
 from psishare.exchange.platform import Platform
 from psishare.exchange.register import State
-from psishare.mandates.policy import Policy
+from psishare.mandates.policy import Approval, Policy
 from psishare.psi import suite
 from psishare.psi.suite import Output
 from psishare.transport.parcel import FIRST_LINE, Kind
@@ -343,6 +346,27 @@ def test_a_receipt_that_differs_closes_nothing(
     assert (confirmed.state, confirmed.reason) == (State.ABORTED, "receipt_differs")
     assert reason(lambda: gap.release(OURS, confirmed.parcel), ProtocolError) == "receipt_differs"
     assert endings(stage) == (["aborted"], ["aborted"])
+
+
+def test_a_held_request_is_answered_once_it_is_approved(gap: AirGap, stage: Stage) -> None:
+    """No parcel leaves before a second operator has approved; then the same one is answered."""
+    policy = Policy(approval=Approval(always=True))
+    request = gap.request(stage.ask(OURS, **ECDH))
+    for _ in range(2):
+        held = reason(lambda: gap.answer(request, policy=policy), AuthorisationError)
+        assert held == "approval_required"
+    assert list(stage.homes[PLATFORM].exchanges_path.glob("*/*.parcel")) == []
+    (row,) = stage.platform.register.rows()
+    approvals = Approvals(stage.rooms(policy=policy), Journal(stage.platform.log))
+    signer = stage.homes[OPERATOR].log_signer()
+    approvals.decide(row, operator=OPERATOR, signer=signer, verdict="approved")
+    answered = gap.answer(request, policy=policy)
+    confirmation = gap.confirm(gap.finish(OURS, answered.parcel), policy=policy).parcel
+    assert gap.release(OURS, confirmation).matched.to_pylist() == COMMON
+    verified(stage)
+    trust = {name: home.card for name, home in stage.homes.items()}
+    ours, theirs = (stage.homes[party].log_path for party in (AUTHORITY, PLATFORM))
+    assert reconcile(ours, theirs, trust).findings == ()
 
 
 # Time.

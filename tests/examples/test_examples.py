@@ -42,7 +42,13 @@ def _shown(example: str) -> str:
 
 def test_every_example_is_listed_has_a_readme_and_is_run_here() -> None:
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
-    assert folders == {"two-parties-cli", "sealed-request", "compliance-system", "auditor"}
+    assert folders == {
+        "air-gap",
+        "two-parties-cli",
+        "sealed-request",
+        "compliance-system",
+        "auditor",
+    }
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for folder in folders:
         assert f"]({folder}/)" in listed

@@ -89,13 +89,15 @@ def test_verdict_tells_of_every_exchange_in_order(stage: Stage) -> None:
         stage.asker(stage.channel(stage.responder(stage.listing(THEIRS)))),
         stage.ask(OURS, protocol=Protocol.ECDH, mandate=refused),
     )
-    for party, peer in ((PLATFORM, AUTHORITY), (AUTHORITY, PLATFORM)):
+    # The authority left it open, and learnt at the next exchange that it had ended.
+    ends = ((PLATFORM, AUTHORITY, "peer_silent"), (AUTHORITY, PLATFORM, "exchange_ended"))
+    for party, peer, ended in ends:
         verdict = verify_log(stage.homes[party].log_path, trust(stage))
         assert verdict.party == party
         told = [(e.ending, e.reason, e.peer) for e in verdict.exchanges]
         assert told == [
             (Ending.CLOSED, None, peer),
-            (Ending.ABORTED, "peer_silent", peer),
+            (Ending.ABORTED, ended, peer),
             (Ending.REFUSED, "mandate_other_kind", peer),
         ]
         closed, cut, refusal = verdict.exchanges
