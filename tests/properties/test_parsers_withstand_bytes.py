@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -71,7 +72,8 @@ def reshaped(data: st.DataObject, example: bytes) -> bytes:
             holder = holder[key]
         match data.draw(st.sampled_from(["strange", "drop", "rename", "cut"])):
             case "strange":
-                holder[last] = data.draw(st.sampled_from(STRANGE))
+                # A copy, for the next change may be made inside it.
+                holder[last] = copy.deepcopy(data.draw(st.sampled_from(STRANGE)))
             case "drop":
                 del holder[last]
             case "rename" if isinstance(holder, dict):
