@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -48,10 +49,24 @@ from psishare.exchange.request_file import (
     write_request,
 )
 from psishare.keys.note_key import NoteKey
+from psishare.keys.sealed_stream import StreamOpener, StreamSealer
+from psishare.keys.sealing import SealingKey
+from psishare.keys.signer import Ed25519Signer
 from psishare.mandates.envelope import read_envelope, verify_envelope
 from psishare.mandates.revocation import revoke, sign_revocations, verify_revocations
 from psishare.mandates.sealed_request import CanonicalForm, SealedRequest
 from psishare.parties.card import parse_card
+from psishare.transport.channel import Call
+from psishare.transport.parcel import (
+    FAULT,
+    LOG_HEAD,
+    TAGS,
+    Kind,
+    Label,
+    Parcel,
+    ParcelWriter,
+    _parse_head,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +74,7 @@ if TYPE_CHECKING:
 PARTY = make_party()
 COSIGNER = make_party("telecom.example", seed=2)
 SIGNERS = Signers()
+SENDER, RECIPIENT = Ed25519Signer.generate(), SealingKey.generate()
 DIGEST = "ab" * 32
 TIME = "2026-08-01T12:00:00Z"
 
@@ -233,6 +249,34 @@ def revocations() -> bytes:
     return sign_revocations(revoke(None, ISSUER, [make_mandate()], now=NOW), SIGNERS.issuer)
 
 
+@functools.cache
+def parcel() -> bytes:
+    file = io.BytesIO()
+    label = Label(
+        kind=Kind.REQUEST,
+        sender="police.example",
+        recipient="tele.example",
+        exchange_id=bytes(32),
+        mandate_sha256=DIGEST,
+        known_tree_size=3,
+        time=TIME,
+        expires=TIME,
+    )
+    writer = ParcelWriter(file, label, SENDER, RECIPIENT.public_key)
+    for tag, message in ((LOG_HEAD, b"head"), (TAGS[Call.OFFER], b"offer"), (FAULT, b"")):
+        writer.add(tag, message)
+    writer.finish()
+    return file.getvalue()
+
+
+def parcel_head() -> bytes:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(parcel())
+        file.flush()
+        with _opened(Path(file.name)) as opened:
+            return opened.head.document()
+
+
 LIST = b"\x00\x00\x00\x01a\x00\x00\x00\x00\x00\x00\x00\x03abc"
 POLICY = "\n".join(
     [
@@ -358,6 +402,46 @@ def _request(data: bytes) -> None:
     same(head.document(), data[: data.index(b"\n")])
 
 
+def _opened(path: Path) -> Parcel:
+    return Parcel.open(
+        path,
+        key=RECIPIENT,
+        recipient="tele.example",
+        kind=Kind.REQUEST,
+        sender_key=lambda _party: SENDER.public_key,
+    )
+
+
+def _parcel(data: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        _opened(Path(file.name)).close()
+
+
+def _parcel_head(data: bytes) -> None:
+    same(_parse_head(data).document(), data)
+
+
+def _parcel_records(data: bytes) -> None:
+    """What a dishonest sender seals as it should be is still no parcel."""
+    if not data:
+        return
+    sealed = io.BytesIO()
+    sealer = StreamSealer(bytes(32), sealed)
+    sealer.write(data)
+    sealer.finish()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(sealed.getvalue())
+        file.flush()
+        descriptor = os.open(file.name, os.O_RDONLY)
+        with StreamOpener(bytes(32), descriptor, 0) as stream:
+            read = Parcel(_parse_head(parcel_head()), stream)
+            records = [*((LOG_HEAD, head) for head in read.heads)]
+            records += [read.record(index) for index in range(len(read))]
+        same(b"".join(bytes([t]) + len(m).to_bytes(4, "big") + m for t, m in records), data)
+
+
 def _list(data: bytes) -> None:
     same(_pack(_unpack(data)), data)
 
@@ -396,6 +480,9 @@ TARGETS = [
     Target("envelope", _envelope, lambda: [envelope()], True),
     Target("request", _request, lambda: [request()]),
     Target("request-list", _list, lambda: [LIST, b""]),
+    Target("parcel", _parcel, lambda: [parcel()]),
+    Target("parcel-head", _parcel_head, lambda: [parcel_head()], True),
+    Target("parcel-records", _parcel_records, lambda: [b"\x04\x00\x00\x00\x05offer"]),
     Target("revocations", _revocations, lambda: [revocations()], True),
     Target("card", _card, lambda: [card_file(card_of())], True),
     Target("offer", _document(Offer), lambda: [offer().document()], True),
