@@ -598,7 +598,7 @@ def test_nothing_is_evaluated_of_a_sealed_request_with_its_first_frame_changed(
     # A dishonest authority: its own software would not send it.
     monkeypatch.setattr(authority_side, "approved_input", lambda *_: ApprovedInput(seed, 7))
     monkeypatch.setattr(
-        "psishare.exchange.signed_frames.SignedFrames._require_approved", lambda *_: None
+        "psishare.exchange.signed_requests.SignedRequests._require_approved", lambda *_: None
     )
     platform = stage.responder(stage.encode(THEIRS))
     with counted() as operations:

@@ -103,7 +103,7 @@ def lying(monkeypatch: pytest.MonkeyPatch, *, frame_rows: int = FRAME_ROWS) -> N
         authority_side, "approved_input", lambda *_: ApprovedInput(None, frame_rows)
     )
     monkeypatch.setattr(
-        "psishare.exchange.signed_frames.SignedFrames._require_approved", lambda *_: None
+        "psishare.exchange.signed_requests.SignedRequests._require_approved", lambda *_: None
     )
 
 
