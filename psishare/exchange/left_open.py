@@ -71,7 +71,7 @@ class LeftOpen:
         Returns:
             How many were aborted.
         """
-        aborted = sum(self._record(row) for row in self._register.unattended())
+        aborted = sum(self._record(row.exchange_id) for row in self._register.unattended())
         aborted += sum(self._expire(row) for row in self._register.expired_offline(_now()))
         for row in self._kept():
             if row.state is not State.CLOSED or self.until(row) < now():
@@ -114,6 +114,7 @@ class LeftOpen:
             AuditError: the log cannot take the entry.
         """
         with self._register.attending(row.exchange_id):
+            row = self._register.get(row.exchange_id) or row
             require_unfinished(row)
             self.abort(row, "abandoned", self._home.id, self.requested(row))
 
@@ -158,12 +159,20 @@ class LeftOpen:
         rows = [self._register.get(bytes.fromhex(name)) for name in {p.parent.name for p in paths}]
         return [row for row in rows if row is not None and row.state not in LIVE]
 
-    def _record(self, row: Row) -> bool:
+    def _record(self, exchange_id: bytes) -> bool:
         """Enter what the log tells of an exchange's end; where it tells none, whether it is over."""
-        if self._is_told(row) or row.state is State.PENDING or self.until(row) >= now():
-            return False
-        self.abort(row, "interrupted", self._home.id, self.requested(row))
-        return True
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._register.attending(exchange_id))
+            except InputError:
+                return False  # another process has begun to work on it
+            row = self._register.get(exchange_id)
+            if row is None or row.state not in LIVE or self._is_told(row):
+                return False
+            if row.state is State.PENDING or self.until(row) >= now():
+                return False
+            self.abort(row, "interrupted", self._home.id, self.requested(row))
+            return True
 
     def _is_told(self, row: Row) -> bool:
         """Bring the register up to the log, where that tells of the exchange's end."""

@@ -359,18 +359,27 @@ class Register:
     def unattended(self) -> list[Row]:
         """Return the unfinished exchanges that nobody works on, the newest first.
 
-        They are those of processes that are gone, and this one's own that it does not attend to.
+        They are those of processes that are gone, and this one's own that it does not attend to. None
+        is taken over by being looked at.
         """
-        self.orphans()
+        with self._state.reading() as database:
+            found = database.execute(
+                f"SELECT exchange_id, owner FROM exchanges WHERE state IN ({_marks(LIVE)})"  # noqa: S608  only marks
+                " ORDER BY started DESC, exchange_id",
+                LIVE,
+            ).fetchall()
         with self._attending:
             attended = set(self._attended)
-        rows = self._rows(
-            f"WHERE owner = ? AND state IN ({_marks(LIVE)}) AND {_ONLINE}"
-            " ORDER BY started DESC, exchange_id",
-            self._owner,
-            *LIVE,
-        )
-        return [row for row in rows if row.exchange_id not in attended]
+        free = {
+            owner: owner == self._owner or self._is_gone(owner)
+            for owner in {owner for _exchange_id, owner in found}
+        }
+        rows = [
+            self.get(exchange_id)
+            for exchange_id, owner in found
+            if free[owner] and exchange_id not in attended
+        ]
+        return [row for row in rows if row is not None]
 
     def orphans(self) -> list[Row]:
         """Return the unfinished exchanges of processes that are gone, and make them ours.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from psishare.errors import AuditError, ConfigError
-from psishare.exchange.register import Register, State
+from psishare.errors import AuditError, ConfigError, InputError
+from psishare.exchange.register import SCHEMA_VERSION, Register, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ ONE, TWO = b"\x01" * 32, b"\x02" * 32
 DYING = """
     import os, sys
     from pathlib import Path
-    from psishare.exchange.register import Register, State
+    from psishare.exchange.register import SCHEMA_VERSION, Register, State
 
     folder = Path(sys.argv[1])
     register = Register(folder / "state.db", folder / "run")
@@ -127,6 +127,60 @@ def test_threads_that_have_ended_leave_no_file_open(register: Register) -> None:
         thread.start()
         thread.join()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_exchanges_that_nobody_works_on_are_looked_at_and_not_taken_over(
+    register: Register, tmp_path: Path
+) -> None:
+    register.begin(TWO, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
+    with other_process(tmp_path, "dies") as process:
+        process.wait()
+    assert {row.exchange_id for row in register.unattended()} == {ONE, TWO}
+    # Another process may begin to work on what this one has looked at.
+    other = Register(tmp_path / "state.db", tmp_path / "run")
+    with other.attending(ONE):
+        assert [row.exchange_id for row in register.unattended()] == [TWO]
+        with pytest.raises(InputError) as raised, register.attending(ONE):
+            pass
+        assert raised.value.reason == "exchange_running"
+    with register.attending(TWO):
+        assert register.unattended() == []
+    other.close()
+    with register.attending(ONE):
+        pass
+    assert register.orphans() == []
+
+
+def test_exchanges_that_are_left_are_orphans_at_once(register: Register) -> None:
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
+    register.leave([ONE])
+    assert [row.exchange_id for row in register.orphans()] == [ONE]
+
+
+def test_digests_of_answers_are_kept_until_the_exchange_ends(register: Register) -> None:
+    register.begin(ONE, peer="p", state=State.OPENED, offer=b"{}", log_size=3)
+    register.answered(ONE, 1, TWO)
+    register.answered(ONE, 0, ONE)
+    register.answered(ONE, 1, TWO)
+    assert register.answers(ONE) == {0: ONE, 1: TWO}
+    assert register.answers(TWO) == {}
+    register.update(ONE, State.CLOSED)
+    assert register.answers(ONE) == {}
+
+
+def test_a_register_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    opened = Register(tmp_path / "state.db", tmp_path / "run")
+    with opened._state.writing() as database:
+        database.execute("DROP TABLE answers")
+        database.execute("UPDATE register_schema SET version = 1")
+    opened.close()
+    again = Register(tmp_path / "state.db", tmp_path / "run")
+    assert again.answers(ONE) == {}
+    with again._state.reading() as database:
+        assert database.execute("SELECT version FROM register_schema").fetchall() == [
+            (SCHEMA_VERSION,)
+        ]
+    again.close()
 
 
 def test_orphans_are_those_that_were_taken_over_and_no_others(
