@@ -105,6 +105,8 @@ class AsyncParty:
     resume = in_background(Party.resume)
     resumable = in_background(Party.resumable)
     abandon = in_background(Party.abandon)
+    answer_replay = in_background(Party.answer_replay)
+    warnings = in_background(Party.warnings)
     close = in_background(Party.close)
 
     async def __aenter__(self) -> Self:
@@ -135,6 +137,7 @@ class AsyncSession:
         self.blocking = session
 
     match = in_background(Session.match)
+    resume = in_background(Session.resume)
     close = in_background(Session.close)
 
     async def __aenter__(self) -> Self:
@@ -170,6 +173,7 @@ class AsyncServer:
         return self.blocking.address
 
     drain = in_background(Server.drain)
+    reload = in_background(Server.reload)
     stop = in_background(Server.stop)
 
     async def __aenter__(self) -> Self:

@@ -26,6 +26,7 @@ NUMERIC = {"int", "float", "int | None", "float | None"}
 DTYPE = re.compile(r"``(bool|binary|large_binary|uint64|pyarrow\.\w+|int32)``|all columns|schema")
 NEVER_RAISE = {
     "AsyncParty.close",
+    "AsyncParty.warnings",
     "AsyncServer.drain",
     "AsyncServer.stop",
     "AsyncSession.close",
@@ -113,6 +114,13 @@ def test_both_faces_have_the_same_names() -> None:
     assert set(psishare.__all__) <= set(client.__all__)
     for name in psishare.__all__:
         assert getattr(psishare, name) is public(name)
+
+
+@pytest.mark.parametrize("name", ["Party", "Session", "Server"])
+def test_whatever_blocks_has_a_coroutine_that_does_not(name: str) -> None:
+    blocking, other = public(name), public(f"Async{name}")
+    methods = {member for member, value in members(blocking) if not isinstance(value, property)}
+    assert methods <= vars(other).keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
