@@ -168,6 +168,7 @@ class Platform:
         self._live = _Live()
         self._offers = threading.Lock()
         self._ends = threading.Lock()
+        self._recovering = threading.Lock()
         self._admission = Admission(rooms, self._catalogue)
         self._delivery = Delivery(rooms, self._catalogue, self._admission, self._journal)
         self._exchanges_per_authority = exchanges_per_authority
@@ -675,11 +676,25 @@ class Platform:
             raise
 
     def _require_live(self, exchange_id: bytes, peer: Peer) -> OpenedExchange:
-        with self._live.lock:
-            exchange = self._live.exchanges.get(exchange_id)
+        exchange = self._find_live(exchange_id)
+        if exchange is None:
+            row = self._rooms.register.get(exchange_id)
+            if row is not None and row.peer == peer.id and row.state is State.OPENED:
+                exchange = self._find_left(exchange_id)
         if exchange is None or exchange.terms.offer.authority != peer.id:
             raise _not_open(self._rooms.register.get(exchange_id), peer)
         return exchange
+
+    def _find_live(self, exchange_id: bytes) -> OpenedExchange | None:
+        with self._live.lock:
+            return self._live.exchanges.get(exchange_id)
+
+    def _find_left(self, exchange_id: bytes) -> OpenedExchange | None:
+        """Take up what another process of this home left open that has ended since this one began."""
+        with self._recovering:
+            if self._find_live(exchange_id) is None:
+                self.recover()
+            return self._find_live(exchange_id)
 
     # Step 6: close.
 

@@ -338,6 +338,19 @@ def test_transient_faults_are_retried_without_asking(
     right(stage, outcome, output)
 
 
+def test_another_process_of_the_platform_takes_up_what_a_dead_one_left(stage: Stage) -> None:
+    first = serving(stage, Protocol.ECDH)
+    dying = stage.platform
+    stage.platform = stage.side(PLATFORM)
+    second = serving(stage, Protocol.ECDH)
+    line = Dying(first, stage.caller(), Call.EVALUATE, after=True)
+    failed(stage.asker(line), stage.ask(OURS, protocol=Protocol.ECDH))
+    # The first process is killed; the second was serving before the exchange began.
+    dying.register.close()
+    outcome = stage.asker(stage.channel(second)).resume(left(stage).exchange_id, column(OURS))
+    right(stage, outcome, Output.MATCHES)
+
+
 # Time-outs.
 
 
