@@ -27,9 +27,9 @@ pub struct Distinct {
 pub fn distinct<R: Rows + ?Sized>(values: &R) -> Result<Distinct, Error> {
     let n_rows = u32::try_from(values.len())
         .map_err(|_| Error::TooManyRows { rows: values.len() as u64 })?;
-    let hasher = RandomState::new();
+    let state = RandomState::new();
     let hashes: Vec<u64> =
-        (0..values.len()).into_par_iter().map(|row| hasher.hash_one(values.value(row))).collect();
+        (0..values.len()).into_par_iter().map(|row| state.hash_one(values.value(row))).collect();
     let shares = rayon::current_num_threads().next_power_of_two() as u64;
     let found: Vec<Vec<(u32, u32)>> = (0..shares)
         .into_par_iter()
