@@ -970,6 +970,7 @@ class Authority:
             if run.refused:
                 self._journal.refused(run.offer.exchange_id, run.offer, reason, row.peer)
                 self._rooms.register.update(row.exchange_id, State.REFUSED, reason=reason)
+                self._left.clear(row.exchange_id)
             else:
                 self._left.abort(row, reason, self._at_fault(error), run.last)
         if not run.refused:

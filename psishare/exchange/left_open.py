@@ -87,7 +87,8 @@ class LeftOpen:
 
     def resumable(self) -> list[Resumable]:
         """Return the exchanges that can go on, or whose result was not handed over, newest first."""
-        rows = {row.exchange_id: row for row in [*self._register.unattended(), *self._kept()]}
+        unclaimed = [row for row in self._kept() if row.state is State.CLOSED]
+        rows = {row.exchange_id: row for row in [*self._register.unattended(), *unclaimed]}
         found = [Resumable(row, self.until(row)) for row in rows.values()]
         newest = sorted(found, key=lambda one: one.row.started, reverse=True)
         return [one for one in newest if one.until >= now() or one.row.state is State.PENDING]

@@ -174,6 +174,10 @@ def test_a_refusal_ends_with_5_is_logged_on_both_sides_and_leaves_no_result(
     exchange_id = newest(office, AUTHORITY)["exchange_id"]
     for party in (PLATFORM, AUTHORITY):
         assert ended(office, party, exchange_id) == ("refused", "mandate_expired")
+    # Nothing is left to go on with, and the next command does not offer to.
+    kept = {path.name for path in (office.home(AUTHORITY) / "exchanges" / exchange_id).iterdir()}
+    assert kept.isdisjoint({"task.sealed", "unfinished.sealed"})
+    assert newest(office, AUTHORITY)["resumable_until"] is None
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -1,4 +1,7 @@
-"""The README's session runs as it stands there, in an empty folder, and prints what it shows."""
+"""The README's session and the tutorials run as they stand there, one after the other, in an empty folder.
+
+Each command prints what the document shows.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,23 @@ from pathlib import Path
 from shell_session import Session, commands_of
 from shown_output import assert_shown
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (
+    "README.md",
+    *(f"docs/tutorials/{name}.md" for name in ("operators", "compliance-system", "auditor")),
+)
 PORT = "7447"
 
 
-def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
+def test_the_readme_and_the_tutorials_show_what_their_commands_print(tmp_path: Path) -> None:
     port = _free_port()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("PSISHARE_HOME", None)
     with Session(tmp_path, environment) as session:
-        for command in commands_of(README.read_text(encoding="utf-8")):
-            command.text = command.text.replace(f":{PORT}", f":{port}")
-            assert_shown(command.shown, session.run(command))
+        for document in DOCUMENTS:
+            for command in commands_of((ROOT / document).read_text(encoding="utf-8")):
+                command.text = command.text.replace(f":{PORT}", f":{port}")
+                assert_shown(command.shown, session.run(command))
     assert (tmp_path / "matches.csv").exists()
     assert not (tmp_path / "again.csv").exists()
 
