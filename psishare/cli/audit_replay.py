@@ -12,7 +12,7 @@ from psishare.cli.option import Home, Json, Key, Namespace, Region
 from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ConfigError, ExitCode
 from psishare.evidence.replay import Replay, replay, signed_requests
-from psishare.exchange.opening import unseal_opening
+from psishare.exchange.opening import FILE_NAME, unseal_opening
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.envelope import read_envelope
 from psishare.parties.home import Home as PartyHome
@@ -68,7 +68,7 @@ def replay_exchange(
     party = PartyHome.open(home)
     signed = signed_requests(evidence, cards, exchange_id)
     folder = party.exchanges_path / exchange_id
-    sealed = _read(opening or folder / "opening.sealed", "the opening")
+    sealed = _read(opening or folder / FILE_NAME, "the opening")
     opened = unseal_opening(sealed, bytes.fromhex(exchange_id), party.sealing_key())
     kept = elements or folder / "elements"
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)

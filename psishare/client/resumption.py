@@ -56,7 +56,7 @@ def task_again(party: Party, row: Row) -> Task:
     Raises:
         InputError: ``exchange_finished``: it has ended, and nothing of it is kept.
     """
-    folder = party.home.exchanges_path / row.exchange_id.hex()
+    folder = party.home.exchange_path(row.exchange_id)
     task = read_task(folder, row.exchange_id, party.home.sealing_key())
     if task is None:
         raise not_resumable(row)

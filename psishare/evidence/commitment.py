@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from psishare.errors import AuditError, ConfigError, VerificationError
 from psishare.exchange.offer import operator_commitment
-from psishare.exchange.opening import keep_opening, seal_opening, unseal_opening
+from psishare.exchange.opening import (
+    COURT_FILE_NAME,
+    FILE_NAME,
+    keep_opening,
+    seal_opening,
+    unseal_opening,
+)
 from psishare.keys.durable_file import sync_folder
 from psishare.mandates.case_reference import CaseReference
 
@@ -28,8 +34,6 @@ if TYPE_CHECKING:
 MAX_SEALED_BYTES = 128 * 1024
 SHREDDED_SALT = bytes(32)
 """What stands in an opening whose operator has been shredded."""
-_OPENING = "opening.sealed"
-_COURT_OPENING = "opening.court.sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def open_operator(home: Home, exchange_id: str, commitment: bytes) -> Opened:
         ConfigError: ``opening_missing``; ``commitment_shredded``.
         VerificationError: the opening does not open here, or is not what the log commits to.
     """
-    sealed = _read(home.exchanges_path / exchange_id / _OPENING)
+    sealed = _read(home.exchanges_path / exchange_id / FILE_NAME)
     opening = unseal_opening(sealed, bytes.fromhex(exchange_id), home.sealing_key())
     salt = bytes.fromhex(opening.operator_salt)
     if salt == SHREDDED_SALT:
@@ -90,13 +94,13 @@ def shred_operator(home: Home, exchange_id: str) -> bool:
         AuditError: the disk refuses; the opening is as it was.
     """
     folder = home.exchanges_path / exchange_id
-    path = folder / _OPENING
+    path = folder / FILE_NAME
     identity = bytes.fromhex(exchange_id)
     opening = unseal_opening(_read(path), identity, home.sealing_key())
     shredded = opening.model_copy(update={"operator": "", "operator_salt": SHREDDED_SALT.hex()})
     with _doomed(path):
         keep_opening(path, seal_opening(shredded, identity, home.card.sealing_key_bytes))
-    return (folder / _COURT_OPENING).is_file()
+    return (folder / COURT_FILE_NAME).is_file()
 
 
 def open_case(home: Home, mandate: Mandate) -> Opened:

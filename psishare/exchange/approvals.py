@@ -17,6 +17,7 @@ from psishare.exchange.register import State
 from psishare.keys.statement import sign_statement
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.envelope import read_envelope
+from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
     from psishare.exchange.admission import PlatformRooms
@@ -62,6 +63,28 @@ class Approvals:
             offer.exchange_id, State.HELD, mandate_id=mandate.id, answer=hold.document()
         )
         return hold
+
+    def held(self, exchange_id: bytes) -> Row | None:
+        """Return the row of an offer that is held, or None."""
+        row = self._rooms.register.get(exchange_id)
+        return row if row is not None and row.state is State.HELD else None
+
+    def shown(self, hold: Hold) -> wire.Signed:
+        """Return a hold as the authority is shown it."""
+        return wire.Signed(document=hold.document(), signature=self.sign(hold))
+
+    def let_go_on(self, held: Row) -> bool:
+        """Tell whether a held offer may go on, which it does once.
+
+        From here on a crash ends it like any other offer.
+
+        Raises:
+            PsishareError: as ``is_approved``.
+        """
+        if not self.is_approved(held):
+            return False
+        self._rooms.register.update(held.exchange_id, State.OFFERED)
+        return True
 
     def sign(self, hold: Hold) -> bytes:
         """Return the platform's signature over a hold, the same each time."""

@@ -61,7 +61,7 @@ class LeftOpen:
 
     def folder(self, exchange_id: bytes) -> Path:
         """Return the folder of an exchange."""
-        return self._home.exchanges_path / exchange_id.hex()
+        return self._home.exchange_path(exchange_id)
 
     def recover(self) -> int:
         """Record what the log tells of exchanges left open, and end those whose time is over.

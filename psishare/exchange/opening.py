@@ -13,8 +13,14 @@ from psishare.keys.sealing import Unsealer, seal
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
+
+    from psishare import _native
+    from psishare.parties.home import Home
 
 INFO = b"psishare/opening/v1"
+FILE_NAME = "opening.sealed"
+COURT_FILE_NAME = "opening.court.sealed"
 
 
 class Opening(Document):
@@ -27,6 +33,20 @@ class Opening(Document):
     rows: Rows
     operator: Annotated[str, Field(max_length=256)]
     operator_salt: Digest
+
+    @classmethod
+    def of_platform(cls, protocol: str, seed: _native.Seed, root: bytes, rows: int) -> Self:
+        """Return what a platform commits to: its list, and no operator."""
+        return cls.model_validate(
+            {
+                "protocol": protocol,
+                "seed": seed.secret_bytes().hex(),
+                "input_root": root.hex(),
+                "rows": rows,
+                "operator": "",
+                "operator_salt": bytes(32).hex(),
+            }
+        )
 
     def __repr__(self) -> str:
         """Return the type's name alone."""
@@ -80,3 +100,24 @@ def keep_opening(path: Path, sealed: bytes) -> None:
             reason="state_write_failed",
         ) from error
     write_durably(path, sealed, error=AuditError, reason="state_write_failed")
+
+
+def keep_own_opening(home: Home, opening: Opening, exchange_id: bytes) -> None:
+    """Keep an opening of a party's own, sealed to itself, durably (exchange.md, section 11).
+
+    Raises:
+        AuditError: ``state_write_failed``: the disk is full or fails.
+    """
+    sealed = seal_opening(opening, exchange_id, home.card.sealing_key_bytes)
+    keep_opening(home.exchange_path(exchange_id) / FILE_NAME, sealed)
+
+
+def own_opening(home: Home, exchange_id: bytes) -> Opening:
+    """Return the opening of a party's own that it kept of an exchange.
+
+    Raises:
+        AuditError: ``state_write_failed``: it is gone or cannot be read.
+        VerificationError: it is not this exchange's, or is damaged.
+    """
+    sealed = read_opening(home.exchange_path(exchange_id) / FILE_NAME)
+    return unseal_opening(sealed, exchange_id, home.sealing_key())

@@ -117,7 +117,7 @@ class Parcels:
 
     def kept(self, exchange_id: bytes, name: str) -> Path:
         """Return where a parcel of an exchange is kept."""
-        return self._rooms.home.exchanges_path / exchange_id.hex() / name
+        return self._rooms.home.exchange_path(exchange_id) / name
 
     def take(self, path: Path, kind: Kind, role: str) -> Parcel:
         """Open a parcel of a pinned party, checked as a whole.

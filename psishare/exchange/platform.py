@@ -13,29 +13,26 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psishare import _native
 from psishare.errors import (
     AuditError,
     AuthorisationError,
-    ConfigError,
     InternalError,
-    PeerError,
     ProtocolError,
     PsishareError,
     TransportError,
-    VerificationError,
 )
 from psishare.exchange.admission import Admission, PlatformRooms, another_party
 from psishare.exchange.approvals import Approvals, hold_of
 from psishare.exchange.catalogue import Catalogue
+from psishare.exchange.claimed_receipt import require_own_record
 from psishare.exchange.closed_entry import require_closed_entry
 from psishare.exchange.delivery import Delivery
-from psishare.exchange.document import now, read_time, write_time
+from psishare.exchange.document import now, write_time
 from psishare.exchange.heads import (
     PeerHeads,
     cosign_head,
@@ -45,20 +42,17 @@ from psishare.exchange.heads import (
     show_head,
 )
 from psishare.exchange.hold import Hold
-from psishare.exchange.journal import Ending, Journal, Told
+from psishare.exchange.journal import Journal
 from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
-from psishare.exchange.opened import OpenedExchange, Past
-from psishare.exchange.opening import (
-    Opening,
-    keep_opening,
-    read_opening,
-    seal_opening,
-    unseal_opening,
-)
-from psishare.exchange.reasons import REFUSALS, recorded, refusal_class
-from psishare.exchange.receipt import Receipt, SignedReceipt, sign_receipt, verify_receipt
+from psishare.exchange.open_exchanges import End, OpenExchanges, not_open
+from psishare.exchange.opened import OpenedExchange
+from psishare.exchange.opening import Opening, keep_own_opening
+from psishare.exchange.reasons import REFUSALS
+from psishare.exchange.receipt import SignedReceipt, sign_receipt
 from psishare.exchange.recount import recount
-from psishare.exchange.register import LIVE, Row, State, require_unfinished
+from psishare.exchange.register import Row, State, require_unfinished
+from psishare.exchange.repeated_offer import repeated, require_no_end
+from psishare.exchange.restoration import Recovered, Restoration, not_restorable
 from psishare.exchange.terms import Terms
 from psishare.keys.statement import sign_statement
 from psishare.mandates.archive import MandateArchive
@@ -69,8 +63,6 @@ from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Caller
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pyarrow as pa
 
     from psishare.exchange.offering import Offering
@@ -87,44 +79,6 @@ EXCHANGES_PER_AUTHORITY = 64
 _logger = logging.getLogger(__name__)
 
 Matched = Callable[[bytes, str, "pa.Array"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Why an exchange ended, and whose fault it was."""
-
-    reason: str
-    at_fault: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What a platform that starts has made of the exchanges that were left open.
-
-    Attributes:
-        aborted: how many could not go on and are recorded as aborted.
-        restored: how many are open again.
-    """
-
-    aborted: int
-    restored: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Unrecorded:
-    """An exchange that has ended here, while its log does not say so yet."""
-
-    end: _End
-    exchange: OpenedExchange | None
-
-
-@dataclass
-class _Live:
-    """The exchanges that this process has open, by id, and those whose end is not in the log yet."""
-
-    exchanges: dict[bytes, OpenedExchange] = field(default_factory=dict)
-    unrecorded: dict[bytes, _Unrecorded] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -165,11 +119,13 @@ class Platform:
         self._journal = Journal(rooms.log)
         self._approvals = Approvals(rooms, self._journal)
         self._heads = PeerHeads(rooms.peers, rooms.register)
-        self._live = _Live()
+        self._exchanges = OpenExchanges(rooms, self._journal)
         self._offers = threading.Lock()
-        self._ends = threading.Lock()
         self._recovering = threading.Lock()
         self._admission = Admission(rooms, self._catalogue)
+        self._restoration = Restoration(
+            rooms, self._catalogue, self._admission, self._journal, self._exchanges, self._hand_out
+        )
         self._delivery = Delivery(rooms, self._catalogue, self._admission, self._journal)
         self._exchanges_per_authority = exchanges_per_authority
         self._draining = False
@@ -185,13 +141,13 @@ class Platform:
         for row in self._rooms.register.orphans():
             if row.state is State.HELD:
                 continue
-            cause = self._restore(row)
+            cause = self._restoration.restore(row)
             if cause is None:
                 restored += 1
             else:
-                aborted += self._record(row.exchange_id, _End(cause, self._id))
+                aborted += self._exchanges.record(row.exchange_id, End(cause, self._id))
         aborted += self.expire_offline()
-        self._free_reservations()
+        self._restoration.free_reservations()
         return Recovered(aborted, restored)
 
     def expire_offline(self) -> int:
@@ -201,7 +157,9 @@ class Platform:
             AuditError: the log cannot take an entry.
         """
         expired = self._rooms.register.expired_offline(write_time(now()))
-        return sum(self._record(row.exchange_id, _End("peer_silent", row.peer)) for row in expired)
+        return sum(
+            self._exchanges.record(row.exchange_id, End("peer_silent", row.peer)) for row in expired
+        )
 
     def take_up(self, exchange_id: bytes) -> None:
         """Take up an exchange that goes by files: between them no process holds it.
@@ -211,15 +169,14 @@ class Platform:
                 exchange stays as it is.
         """
         row = self._rooms.register.get(exchange_id)
-        with self._live.lock:
-            is_open = exchange_id in self._live.exchanges
+        is_open = self._exchanges.find(exchange_id) is not None
         if is_open or row is None or row.state is not State.OPENED:
             return
-        cause = self._restore(row)
+        cause = self._restoration.restore(row)
         if cause == "not_restorable":
-            raise _not_restorable("what it was opened on is not served here now")
+            raise not_restorable("what it was opened on is not served here now")
         if cause is not None:
-            self._record(exchange_id, _End(cause, self._id))
+            self._exchanges.record(exchange_id, End(cause, self._id))
 
     def opened_again(self, request: wire.OfferRequest) -> wire.OfferResponse | None:
         """Return what an offer was answered that is open; None where it is not.
@@ -228,85 +185,8 @@ class Platform:
             request: the offer, as it came before, in the same parcel.
         """
         exchange_id = hashlib.sha256(request.offer.document).digest()
-        with self._live.lock:
-            exchange = self._live.exchanges.get(exchange_id)
+        exchange = self._exchanges.find(exchange_id)
         return self._answer_again(exchange.terms, request) if exchange is not None else None
-
-    def _restore(self, row: Row) -> str | None:
-        """Take up an exchange, or return why it ends (section 13, step 4)."""
-        if row.state is not State.OPENED:
-            return "interrupted"
-        told = self._journal.told(row.exchange_id, row.log_size)
-        if told.terms is None or told.ended:
-            return "interrupted"
-        try:
-            exchange = self._take_up(told.terms)
-        except PsishareError as error:
-            _logger.warning(
-                "exchange %s cannot go on: %s [%s]",
-                row.exchange_id.hex()[:16],
-                error.message,
-                error.reason,
-            )
-            return "not_restorable"
-        with self._live.lock:
-            self._live.exchanges[row.exchange_id] = exchange
-        return None
-
-    def _take_up(self, terms: Terms) -> OpenedExchange:
-        """Make an exchange again from what the log, the register and the budget hold of it."""
-        rooms, offer = self._rooms, terms.offer
-        envelope = MandateArchive(rooms.home.mandates_path).get(offer.mandate_sha256)
-        if envelope is None:
-            raise _not_restorable("its mandate is not kept")
-        mandate = self._admission.verify_mandate(envelope)
-        offering = self._catalogue.find(offer.dataset, suite.Protocol(offer.protocol))
-        if offering is None:
-            raise _not_restorable(f"{offer.dataset} is not served with {offer.protocol}")
-        seed = self._seed_again(terms, offering)
-        return OpenedExchange(
-            terms,
-            rooms.peers.get(offer.authority).card.log_key,
-            offering.driver(suite.Protocol(offer.protocol), Output(offer.output), seed),
-            rooms.budget,
-            rooms.register,
-            matched=self._hand_out(offer),
-            mandate=mandate,
-            past=Past(
-                rooms.budget.committed_frames(offer.exchange_id),
-                rooms.register.answers(offer.exchange_id),
-            ),
-        )
-
-    def _seed_again(self, terms: Terms, offering: Offering) -> _native.Seed:
-        """Return the seed of an exchange, if what is served is still what was answered."""
-        answer, home = terms.answer, self._rooms.home
-        served = offering.manifest_sha256, offering.n_elements
-        if served != (answer.manifest_sha256, answer.elements):
-            raise _not_restorable(f"{answer.dataset} is no longer what it was")
-        root = offering.input_root
-        if root is None:
-            return _native.Seed.generate()
-        sealed = read_opening(self._opening_path(terms.exchange_id))
-        opening = unseal_opening(sealed, terms.exchange_id, home.sealing_key())
-        seed = _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed))
-        if seed.commitment(root).hex() != answer.opening_commitment:
-            raise _not_restorable(f"{answer.dataset} is no longer what it was")
-        return seed
-
-    def _opening_path(self, exchange_id: bytes) -> Path:
-        return self._rooms.home.exchanges_path / exchange_id.hex() / "opening.sealed"
-
-    def _free_reservations(self) -> None:
-        """Free what is still reserved for exchanges that have ended, or were never opened."""
-        budget = self._rooms.budget
-        for exchange_id in budget.open_exchanges():
-            row = self._rooms.register.get(exchange_id)
-            # An exchange is entered before anything is reserved for it.
-            if row is None or row.state is State.REFUSED:
-                budget.cancel(exchange_id)
-            elif row.state not in LIVE:
-                budget.release(exchange_id)
 
     def answer(self, call: Call, request: Any, caller: Caller) -> Any:
         """Answer one call of a pinned party.
@@ -336,19 +216,14 @@ class Platform:
         What the log would not take before is recorded now, where it takes it; where it does not, that
         stands in the operational log, and the next call or the next start tries again.
         """
-        for exchange in self._open_exchanges():
+        for exchange in self._exchanges.all():
             if exchange.idle_s() > self._idle_timeout_s:
-                silent = _End("peer_silent", exchange.terms.offer.authority)
-                interrupted = _End("interrupted", self._id)
-                self._end_quietly(exchange, interrupted if exchange.is_left_alone else silent)
-        self._record_what_is_due()
-
-    def _record_what_is_due(self) -> None:
-        """Record the ends that the log would not take before, where it takes them now."""
-        with self._live.lock:
-            unrecorded = dict(self._live.unrecorded)
-        for exchange_id, left in unrecorded.items():
-            self._record_quietly(exchange_id, left.end)
+                silent = End("peer_silent", exchange.terms.offer.authority)
+                interrupted = End("interrupted", self._id)
+                self._exchanges.end_quietly(
+                    exchange, interrupted if exchange.is_left_alone else silent
+                )
+        self._exchanges.record_due()
 
     def stop(self) -> int:
         """Leave every exchange that is still open to the next start; the server no longer answers.
@@ -356,8 +231,8 @@ class Platform:
         Returns:
             How many they are.
         """
-        self._record_what_is_due()
-        left = [exchange.terms.exchange_id for exchange in self._open_exchanges()]
+        self._exchanges.record_due()
+        left = [exchange.terms.exchange_id for exchange in self._exchanges.all()]
         try:
             self._rooms.register.leave(left)
         except AuditError as error:
@@ -374,9 +249,9 @@ class Platform:
         """
         register = self._rooms.register
         with register.attending(exchange_id):
-            row = self._require_row(exchange_id)
+            row = self._exchanges.require_row(exchange_id)
             require_unfinished(row)
-            self._record(exchange_id, _End("abandoned", self._id))
+            self._exchanges.record(exchange_id, End("abandoned", self._id))
 
     def drain(self) -> None:
         """Open no exchange from now on; those that are open go on."""
@@ -390,13 +265,12 @@ class Platform:
     @property
     def open_by_authority(self) -> dict[str, int]:
         """How many exchanges each authority has open, of those that have any."""
-        return dict(Counter(e.terms.offer.authority for e in self._open_exchanges()))
+        return self._exchanges.by_authority
 
     @property
     def has_unrecorded(self) -> bool:
         """Whether an exchange has ended whose end the log would not take yet."""
-        with self._live.lock:
-            return bool(self._live.unrecorded)
+        return self._exchanges.has_unrecorded
 
     def _require_room(self, peer: Peer) -> None:
         """Ask an authority to come again where no exchange can be opened for it now.
@@ -415,10 +289,6 @@ class Platform:
                 mend="Try again when one of them has ended, or run fewer at once.",
                 reason="peer_busy",
             )
-
-    def _open_exchanges(self) -> list[OpenedExchange]:
-        with self._live.lock:
-            return list(self._live.exchanges.values())
 
     # Steps 1 and 2: who calls, and what both sides know of each other.
 
@@ -460,16 +330,19 @@ class Platform:
         with self._offers:
             row = self._rooms.register.get(exchange_id)
             if row is not None and row.peer == peer.id:
-                _require_no_end(row, peer)
+                require_no_end(row, peer)
             offered = _Offered(exchange_id)
             try:
                 admitted = self._admit(offered, request, peer, caller)
             except Exception as error:
                 if offered.entered:
-                    self._give_up(exchange_id, error)
+                    self._exchanges.give_up(exchange_id, error)
                 raise
         if isinstance(admitted, Hold):
-            return self._show_hold(admitted, request)
+            return wire.OfferResponse(
+                hold=self._approvals.shown(admitted),
+                head=show_head(self._rooms.log, request.known_tree_size),
+            )
         return self._answer_again(admitted, request)
 
     def _admit(
@@ -479,7 +352,7 @@ class Platform:
         try:
             offer = offered.offer = Offer.parse(request.offer.document)
             self._admission.require_own(offer, request, peer, caller)
-            held = self._held(offer)
+            held = self._approvals.held(offer.exchange_id)
             terms = None if held is not None else self._repeated_offer(offer)
             if terms is not None:
                 return terms
@@ -489,7 +362,7 @@ class Platform:
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
             offered.entered = self._enter_anew(offer, request, peer, held)
-            if held is not None and not self._approved(held):
+            if held is not None and not self._approvals.let_go_on(held):
                 offered.entered = False
                 return hold_of(held)
             mandate, decision = self._admission.authorise(
@@ -503,35 +376,14 @@ class Platform:
             return self._approvals.hold(offer, request.mandate, mandate.mandate, reason, peer.id)
         return self._open(offer, request, peer, offering, mandate)
 
-    def _held(self, offer: Offer) -> Row | None:
-        """Return the offer's row where it is held."""
-        row = self._rooms.register.get(offer.exchange_id)
-        return row if row is not None and row.state is State.HELD else None
-
-    def _approved(self, held: Row) -> bool:
-        """Tell whether a held offer may go on, which it does once.
-
-        From here on a crash ends it like any other offer.
-        """
-        if not self._approvals.is_approved(held):
-            return False
-        self._rooms.register.update(held.exchange_id, State.OFFERED)
-        return True
-
     def _enter_anew(
         self, offer: Offer, request: wire.OfferRequest, peer: Peer, held: Row | None
     ) -> bool:
         """Enter an offer before it is decided on; one that is held is entered already."""
         new = held is None and self._enter(offer.exchange_id, request.offer.document, peer)
         if held is None and not new:
-            raise _repeated(offer.exchange_id)
+            raise repeated(offer.exchange_id)
         return True
-
-    def _show_hold(self, hold: Hold, request: wire.OfferRequest) -> wire.OfferResponse:
-        return wire.OfferResponse(
-            hold=wire.Signed(document=hold.document(), signature=self._approvals.sign(hold)),
-            head=show_head(self._rooms.log, request.known_tree_size),
-        )
 
     def _enter(self, exchange_id: bytes, document: bytes, peer: Peer) -> bool:
         return self._rooms.register.begin(
@@ -576,24 +428,14 @@ class Platform:
             matched=self._hand_out(offer),
             mandate=mandate,
         )
-        with self._live.lock:
-            self._live.exchanges[offer.exchange_id] = exchange
+        self._exchanges.add(exchange)
         return terms
-
-    def _give_up(self, exchange_id: bytes, error: Exception) -> None:
-        """Record an exchange that was entered and could not be opened: nothing was answered."""
-        row = self._rooms.register.get(exchange_id)
-        if row is None or row.state not in LIVE:
-            return
-        end = _End(_reason_of(error), self._id)
-        with self._live.lock:
-            self._live.unrecorded[exchange_id] = _Unrecorded(end, None)
-        self._record_quietly(exchange_id, end)
 
     def _make_answer(self, offer: Offer, offering: Offering, seed: _native.Seed) -> Answer:
         root = offering.input_root
         if root is not None:
-            self._keep_opening(offer, seed, root, offering.n_elements)
+            opening = Opening.of_platform(offer.protocol, seed, root, offering.n_elements)
+            keep_own_opening(self._rooms.home, opening, offer.exchange_id)
         return Answer(
             exchange_id=offer.exchange_id.hex(),
             platform=self._id,
@@ -606,20 +448,6 @@ class Platform:
             time=write_time(now()),
         )
 
-    def _keep_opening(self, offer: Offer, seed: _native.Seed, root: bytes, rows: int) -> None:
-        """Seal what this side committed to, durably, to its own key (section 11)."""
-        home = self._rooms.home
-        opening = Opening(
-            protocol=offer.protocol,
-            seed=seed.secret_bytes().hex(),
-            input_root=root.hex(),
-            rows=rows,
-            operator="",
-            operator_salt=bytes(32).hex(),
-        )
-        sealed = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        keep_opening(self._opening_path(offer.exchange_id), sealed)
-
     def _hand_out(self, offer: Offer) -> Callable[[pa.Array], None] | None:
         matched = self._matched
         if matched is None or Output(offer.output) is not Output.BOTH:
@@ -628,12 +456,11 @@ class Platform:
 
     def _repeated_offer(self, offer: Offer) -> Terms | None:
         """Return what the same offer was answered, as long as no frame has come (step 3)."""
-        with self._live.lock:
-            exchange = self._live.exchanges.get(offer.exchange_id)
+        exchange = self._exchanges.find(offer.exchange_id)
         if exchange is not None and exchange.n_requests == 0:
             return exchange.terms
         if exchange is not None or self._rooms.register.get(offer.exchange_id) is not None:
-            raise _repeated(offer.exchange_id)
+            raise repeated(offer.exchange_id)
         return None
 
     def _answer_again(self, terms: Terms, request: wire.OfferRequest) -> wire.OfferResponse:
@@ -664,7 +491,7 @@ class Platform:
         self, request: Any, peer: Peer, step: Callable[[OpenedExchange, Any], Any]
     ) -> Any:
         """Run a step of an open exchange; whatever fails in it ends the exchange."""
-        exchange = self._require_live(request.exchange_id, peer)
+        exchange = self._require_open(request.exchange_id, peer)
         exchange.require_resumed()
         try:
             with exchange.working():
@@ -672,29 +499,22 @@ class Platform:
                 self._admission.require_in_force(exchange.mandate)
                 return step(exchange, request)
         except Exception as error:
-            self._end_failed(exchange, error)
+            self._exchanges.end_failed(exchange, error)
             raise
 
-    def _require_live(self, exchange_id: bytes, peer: Peer) -> OpenedExchange:
-        exchange = self._find_live(exchange_id)
-        if exchange is None:
+    def _require_open(self, exchange_id: bytes, peer: Peer) -> OpenedExchange:
+        """Return an open exchange; take up first what another process of this home left open."""
+        if self._exchanges.find(exchange_id) is None:
             row = self._rooms.register.get(exchange_id)
             if row is not None and row.peer == peer.id and row.state is State.OPENED:
-                exchange = self._find_left(exchange_id)
-        if exchange is None or exchange.terms.offer.authority != peer.id:
-            raise _not_open(self._rooms.register.get(exchange_id), peer)
-        return exchange
+                self._take_up_left(exchange_id)
+        return self._exchanges.require(exchange_id, peer)
 
-    def _find_live(self, exchange_id: bytes) -> OpenedExchange | None:
-        with self._live.lock:
-            return self._live.exchanges.get(exchange_id)
-
-    def _find_left(self, exchange_id: bytes) -> OpenedExchange | None:
+    def _take_up_left(self, exchange_id: bytes) -> None:
         """Take up what another process of this home left open that has ended since this one began."""
         with self._recovering:
-            if self._find_live(exchange_id) is None:
+            if self._exchanges.find(exchange_id) is None:
                 self.recover()
-            return self._find_live(exchange_id)
 
     # Step 6: close.
 
@@ -702,9 +522,9 @@ class Platform:
         require_not_rolled_back(self._rooms.log.size, request.known_tree_size)
         row = self._rooms.register.get(request.exchange_id)
         if row is None or row.peer != peer.id or row.state is State.OPENED:
-            self._close_open(self._require_live(request.exchange_id, peer), request.receipt, peer)
+            self._close_open(self._require_open(request.exchange_id, peer), request.receipt, peer)
         elif row.state is State.PENDING:
-            self._record(request.exchange_id, _End(InternalError.default_reason, self._id))
+            self._exchanges.record(request.exchange_id, End(InternalError.default_reason, self._id))
         return self._closed_again(request, peer)
 
     def _close_open(self, exchange: OpenedExchange, claimed: wire.Signed, peer: Peer) -> None:
@@ -713,78 +533,30 @@ class Platform:
         try:
             with exchange.working():
                 signed = self._countersign(exchange, claimed, peer)
-                first = self._keep_receipt(exchange.terms.exchange_id, signed, peer)
+                first = self._exchanges.keep_receipt(exchange.terms.exchange_id, signed, peer)
         except Exception as error:
-            self._end_failed(exchange, error)
+            self._exchanges.end_failed(exchange, error)
             raise
         # From here on a doubly signed receipt exists: the exchange is closed and never aborted.
-        self._record(
-            exchange.terms.exchange_id, _End(InternalError.default_reason, self._id), first=first
+        self._exchanges.record(
+            exchange.terms.exchange_id, End(InternalError.default_reason, self._id), first=first
         )
-
-    def _keep_receipt(self, exchange_id: bytes, signed: SignedReceipt, peer: Peer) -> bool:
-        """Keep a receipt with both signatures; False where another call has kept it already."""
-        with self._ends:
-            row = self._require_row(exchange_id)
-            if row.state is State.OPENED:
-                self._rooms.register.update(
-                    exchange_id,
-                    State.PENDING,
-                    receipt=signed.document,
-                    authority_signature=signed.authority_signature,
-                    platform_signature=signed.platform_signature,
-                )
-                return True
-            if row.state not in {State.PENDING, State.CLOSED}:
-                raise _not_open(row, peer)
-            return False
 
     def _countersign(
         self, exchange: OpenedExchange, claimed: wire.Signed, peer: Peer
     ) -> SignedReceipt:
         """Compare the authority's receipt with this side's own record and sign it."""
-        try:
-            receipt = Receipt.parse(claimed.document)
-            verify_receipt(claimed.document, claimed.signature, peer.card.log_key, peer.id)
-        except VerificationError as error:
-            raise ProtocolError(
-                "the receipt is malformed or not signed by the authority",
-                mend="Use the same version of psishare on both sides.",
-                reason="receipt_invalid",
-                party=peer.id,
-            ) from error
-        self._require_closing_time(receipt, exchange.terms, peer)
-        differing = exchange.receipt(receipt).same_but_closing_time(receipt)
-        if differing:
-            raise ProtocolError(
-                f"the receipt differs from this side's record in {', '.join(differing)}",
-                mend="Do not trust this exchange; reconcile both logs.",
-                reason="receipt_differs",
-                party=peer.id,
-            )
+        receipt = require_own_record(
+            exchange, claimed, peer, at=now(), tolerance=self._admission.clock_tolerance
+        )
         signature = sign_receipt(claimed.document, self._rooms.home.log_signer())
         return SignedReceipt(receipt, claimed.document, claimed.signature, signature)
 
-    def _require_closing_time(self, receipt: Receipt, terms: Terms, peer: Peer) -> None:
-        """Check that the closing lies between the opening and now, as far as clocks agree.
-
-        Not only now: a receipt that was held up on its way is as good when it comes again.
-        """
-        tolerance = self._admission.clock_tolerance
-        opened, closed = read_time(terms.answer.time), read_time(receipt.closed)
-        if not opened - tolerance <= closed <= now() + tolerance:
-            raise ProtocolError(
-                "the receipt's time of closing is not between the opening and now",
-                mend="Set both clocks, then start a new exchange.",
-                reason="receipt_untimely",
-                party=peer.id,
-            )
-
     def _closed_again(self, request: wire.CloseRequest, peer: Peer) -> wire.CloseResponse:
         """Return the stored countersignature with its entry, proof and head."""
-        row = self._require_row(request.exchange_id)
+        row = self._exchanges.require_row(request.exchange_id)
         if row.state is not State.CLOSED or row.closed_index is None:
-            raise _not_open(row, peer)
+            raise not_open(row, peer)
         if row.receipt != request.receipt.document:
             raise ProtocolError(
                 "the exchange has been closed with another receipt",
@@ -825,170 +597,10 @@ class Platform:
     # Ends.
 
     def _resume(self, request: wire.ResumeRequest, peer: Peer) -> wire.ResumeResponse:
-        return self._require_live(request.exchange_id, peer).resume()
+        return self._require_open(request.exchange_id, peer).resume()
 
     def _abort(self, request: wire.AbortRequest, peer: Peer) -> wire.AbortResponse:
-        with self._live.lock:
-            exchange = self._live.exchanges.get(request.exchange_id)
+        exchange = self._exchanges.find(request.exchange_id)
         if exchange is not None and exchange.terms.offer.authority == peer.id:
-            self._end(exchange, _End("peer_aborted", peer.id))
+            self._exchanges.end(exchange, End("peer_aborted", peer.id))
         return wire.AbortResponse()
-
-    def _end_failed(self, exchange: OpenedExchange, error: Exception) -> None:
-        authority = exchange.terms.offer.authority
-        named = isinstance(error, PsishareError) and error.party == authority
-        at_fault = authority if named or isinstance(error, PeerError) else self._id
-        self._end(exchange, _End(_reason_of(error), at_fault))
-
-    def _end_quietly(self, exchange: OpenedExchange, end: _End) -> None:
-        """End an exchange where nobody waits for an answer."""
-        try:
-            self._end(exchange, end)
-        except AuditError as error:
-            _note_unrecorded(exchange.terms.exchange_id, error)
-
-    def _end(self, exchange: OpenedExchange, end: _End) -> None:
-        """End an exchange: take no more calls for it, and record why it ended."""
-        exchange_id = exchange.terms.exchange_id
-        with self._live.lock:
-            if self._live.exchanges.pop(exchange_id, None) is None:
-                return
-            self._live.unrecorded[exchange_id] = _Unrecorded(end, exchange)
-        # A close that failed at its last step may be in the log already: look before writing.
-        self._record(exchange_id, end)
-
-    def _record_quietly(self, exchange_id: bytes, end: _End) -> None:
-        """Record an end, or note that the log does not take it yet."""
-        try:
-            self._record(exchange_id, end)
-        except AuditError as error:
-            _note_unrecorded(exchange_id, error)
-
-    def _record(self, exchange_id: bytes, end: _End, *, first: bool = False) -> bool:
-        """Write into log and register how an exchange ended, once, whatever failed before.
-
-        Args:
-            exchange_id: 32 bytes, registered.
-            end: why, where there is no receipt.
-            first: nothing of its end can be in the log yet, so there is no need to look.
-
-        Returns:
-            Whether it was aborted here and now.
-
-        Raises:
-            AuditError: the log or the state takes nothing; the next try finds out what is there.
-        """
-        with self._ends:
-            row = self._require_row(exchange_id)
-            aborted = False
-            if row.state in LIVE:
-                told = Told(opened=True) if first else self._journal.told(exchange_id, row.log_size)
-                aborted = self._record_row(row, told, end)
-        closed = self._require_row(exchange_id).state is State.CLOSED
-        with self._live.lock:
-            left = self._live.unrecorded.pop(exchange_id, None)
-            exchange = self._live.exchanges.pop(exchange_id, left.exchange if left else None)
-        if closed and exchange is not None:
-            _hand_over(exchange)
-        return aborted
-
-    def _record_row(self, row: Row, told: Told, end: _End) -> bool:
-        budget, register, exchange_id = self._rooms.budget, self._rooms.register, row.exchange_id
-        # After this nothing is charged any more, so that what the entry tells stands.
-        budget.release(exchange_id) if told.opened else budget.cancel(exchange_id)
-        signed = row.signed_receipt
-        if told.closed is not None:
-            register.update(exchange_id, State.CLOSED, closed_index=told.closed)
-        elif told.aborted is not None:
-            register.update(exchange_id, State.ABORTED, reason=told.aborted)
-        elif told.refused is not None and not told.opened:
-            register.update(exchange_id, State.REFUSED, reason=told.refused)
-        elif signed is not None:
-            index = self._journal.closed(signed, row.peer)
-            register.update(exchange_id, State.CLOSED, closed_index=index)
-        else:
-            last = budget.last_frame(exchange_id)
-            self._journal.aborted(
-                Ending(exchange_id, row.peer, row.mandate_id, end.reason, end.at_fault, last)
-            )
-            register.update(exchange_id, State.ABORTED, reason=end.reason)
-            return True
-        return False
-
-    def _require_row(self, exchange_id: bytes) -> Row:
-        row = self._rooms.register.get(exchange_id)
-        if row is None:
-            raise InternalError("an open exchange is not registered", mend="Report this fault.")
-        return row
-
-
-def _hand_over(exchange: OpenedExchange) -> None:
-    """Hand the platform its own matches; the receipt stands whether or not it can take them."""
-    try:
-        exchange.release_matches()
-    except PsishareError as error:
-        _logger.error("the platform's matches are lost: %s [%s]", error.message, error.reason)  # noqa: TRY400  its trace would tell no more
-
-
-def _reason_of(error: Exception) -> str:
-    return recorded(error) if isinstance(error, PsishareError) else InternalError.default_reason
-
-
-def _not_open(row: Row | None, peer: Peer) -> ProtocolError:
-    """Return the error for a call on an exchange that is not open, or not the caller's."""
-    if row is None or row.peer != peer.id:
-        return ProtocolError(
-            "there is no such exchange",
-            mend="Make a new offer.",
-            reason="exchange_unknown",
-            party=peer.id,
-        )
-    return ProtocolError(
-        f"the exchange is {row.state.value}: {row.reason or 'no more calls are due'}",
-        mend="Make a new offer.",
-        reason="exchange_ended",
-        party=peer.id,
-    )
-
-
-def _note_unrecorded(exchange_id: bytes, error: AuditError) -> None:
-    _logger.error(
-        "the end of exchange %s is not in the log yet: %s [%s]",
-        exchange_id.hex()[:16],
-        error.message,
-        error.reason,
-    )
-
-
-def _not_restorable(fault: str) -> ConfigError:
-    """Return the error of a platform that starts and lacks what an exchange goes on with."""
-    return ConfigError(
-        fault,
-        mend="Serve what was served before; the authority has to make a new offer.",
-        reason="not_restorable",
-    )
-
-
-def _require_no_end(row: Row, peer: Peer) -> None:
-    """Answer an offer as before whose exchange has ended before its first frame, or later."""
-    if row.state is State.REFUSED:
-        raise _refused_before(row.reason or "")
-    if row.state is State.ABORTED:
-        raise _not_open(row, peer)
-
-
-def _refused_before(reason: str) -> PsishareError:
-    """Return the refusal of an offer that was refused before, and stands in the log as such."""
-    return refusal_class(reason)(
-        "this offer has been refused before",
-        mend="Mend what the first refusal names, and make a new offer.",
-        reason=reason,
-    )
-
-
-def _repeated(exchange_id: bytes) -> AuthorisationError:
-    return AuthorisationError(
-        f"the offer {exchange_id.hex()[:16]} has been made before",
-        mend="Make a new offer.",
-        reason="exchange_repeated",
-    )

@@ -179,6 +179,10 @@ class Home:
         """The folder of openings and elements, one folder for each exchange."""
         return self.path / "exchanges"
 
+    def exchange_path(self, exchange_id: bytes) -> Path:
+        """The folder of one exchange, named by its id, 32 bytes."""
+        return self.exchanges_path / exchange_id.hex()
+
     @property
     def log_path(self) -> Path:
         """Where the audit log lies or is to lie; ``init`` does not make it."""

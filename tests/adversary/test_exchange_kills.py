@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from exchange_to_die_in import KILLED
@@ -19,8 +19,11 @@ from hostile_exchange import COMMON, OURS, THEIRS, endings, entries, resumed, ve
 from stage import AUTHORITY, PLATFORM, OpenedStage, Stage
 
 from psishare.errors import ProtocolError, PsishareError
-from psishare.exchange.platform import Platform, Recovered
+from psishare.exchange.restoration import Recovered
 from psishare.psi.suite import Output, Protocol
+
+if TYPE_CHECKING:
+    from psishare.exchange.platform import Platform
 
 PROGRAM = Path(__file__).parents[1] / "exchange_to_die_in.py"
 AT_PLATFORM, AT_AUTHORITY = (
@@ -28,6 +31,7 @@ AT_PLATFORM, AT_AUTHORITY = (
     "psishare.exchange.authority:Authority",
 )
 JOURNAL, REGISTER = "psishare.exchange.journal:Journal", "psishare.exchange.register:Register"
+OPEN_EXCHANGES = "psishare.exchange.open_exchanges:OpenExchanges"
 BUDGET = "psishare.mandates.budget:Budget"
 
 OPEN, CLOSED, ABORTED, NONE = ["open"], ["closed"], ["aborted"], list[str]()
@@ -49,7 +53,7 @@ STEPS: dict[str, tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]
     f"{AT_AUTHORITY}._close:before": ((OPEN, OPEN), (CLOSED, CLOSED)),
     f"{AT_AUTHORITY}._finish_close:before": ((OPEN, OPEN), (CLOSED, CLOSED)),
     f"{AT_PLATFORM}._countersign:after": ((OPEN, OPEN), (CLOSED, CLOSED)),
-    f"{AT_PLATFORM}._keep_receipt:after": ((CLOSED, OPEN), (CLOSED, CLOSED)),
+    f"{OPEN_EXCHANGES}.keep_receipt:after": ((CLOSED, OPEN), (CLOSED, CLOSED)),
     f"{JOURNAL}.closed:before:1": ((CLOSED, OPEN), (CLOSED, CLOSED)),
     f"{JOURNAL}.closed:after:1": ((CLOSED, OPEN), (CLOSED, CLOSED)),
     f"{AT_AUTHORITY}._request_close:after": ((CLOSED, OPEN), (CLOSED, CLOSED)),

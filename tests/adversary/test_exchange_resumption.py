@@ -26,8 +26,9 @@ from psishare.datasets.store import DatasetStore
 from psishare.errors import InputError, ProtocolError, PsishareError, TransportError
 from psishare.exchange.left_open import LeftOpen
 from psishare.exchange.offering import EncodedOffering
-from psishare.exchange.platform import Platform, Recovered
+from psishare.exchange.platform import Platform
 from psishare.exchange.register import State
+from psishare.exchange.restoration import Recovered
 from psishare.psi.ecdh import EcdhPlatform
 from psishare.psi.openmined import OpenminedPlatform
 from psishare.psi.oprf import OprfPlatform

@@ -30,8 +30,8 @@ from psishare.errors import (
     PsishareError,
     TransportError,
 )
-from psishare.exchange.platform import Recovered
 from psishare.exchange.register import State
+from psishare.exchange.restoration import Recovered
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
 from psishare.psi.suite import Output
@@ -214,7 +214,7 @@ def test_an_exchange_in_which_a_call_is_being_worked_on_does_not_expire(stage: S
     class Watched:
         def answer(self, call: Call, request: Any, caller: Any) -> Any:
             if call is Call.EVALUATE:
-                exchange = next(iter(platform._live.exchanges.values()))
+                exchange = platform._exchanges.all()[0]
                 with exchange.working():
                     platform.expire()
                     return platform.answer(call, request, caller)
