@@ -61,7 +61,7 @@ class SignedFrames:
         terms: what was offered and answered.
         signer: the authority's Ed25519 signer.
         retained: keeps the elements of each request frame before it is sent.
-        unfinished: keeps what was learnt from each.
+        unfinished: keeps what was learnt from each, and which elements the platform has shown.
         answered: how many frames, from the first on, need not be sent again where they are finished.
         approved: the frames that the mandate approves; None where it does not name them.
     """
@@ -197,6 +197,8 @@ class SignedFrames:
         _start, rows = frame_span(request.index, total, self.frame_rows)
         elements = decode_frame(response.batch, n_rows=rows, element_bytes=self._width)
         digest = frame_digest(sequence, request.index, rows, element_bytes_of(elements))
+        if of_own and not self._unfinished.same_elements(request.index, digest):
+            raise _changed(request.index, self._channel.peer)
         self._chain(sequence, request.index, digest, rows)
         return elements
 
@@ -234,6 +236,20 @@ class SignedFrames:
             early[index] = digest, n_rows
             while (known := early.pop(transcript.frames, None)) is not None:
                 transcript.add(*known)
+
+
+def _changed(index: int, peer: str) -> ProtocolError:
+    """Return the error of a platform that would have other elements blinded after an interruption.
+
+    Each one that is sent back tells whether its value was asked about; only the last ones would be
+    in the receipt.
+    """
+    return ProtocolError(
+        f"frame {index} of the elements of {peer} came before with other elements",
+        mend="Do not trust this exchange; ask the platform for its opening, and replay it.",
+        reason="frame_changed",
+        party=peer,
+    )
 
 
 def _require_empty(response: wire.FrameResponse) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -32,7 +33,7 @@ FILE_NAME: Final = "unfinished.sealed"
 _HEAD: Final = struct.Struct(">BQI")
 _NONCE_BYTES: Final = 12
 _DIGEST_BYTES: Final = 32
-_FRAME, _RESULT = 1, 2
+_FRAME, _RESULT, _ELEMENTS_FRAME = 1, 2, 3
 _ELEMENTS: Final = struct.Struct(">Q")
 
 
@@ -65,6 +66,8 @@ class KeptResult:
 class Unfinished:
     """The sealed file of one exchange; open it, use it, and destroy it when the result is handed over.
 
+    Several threads may use it at once.
+
     Args:
         folder: the exchange's folder.
         exchange_id: 32 bytes.
@@ -85,6 +88,7 @@ class Unfinished:
         is_oprf = protocol is suite.Protocol.OPRF
         self._learnt = pa.uint8() if is_oprf else pa.binary(protocol.element_bytes)
         self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        self._lock = threading.Lock()
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._end = self._scan(os.fstat(self._descriptor).st_size)
@@ -116,6 +120,20 @@ class Unfinished:
         start = learnt.offset * width
         values = memoryview(buffer)[start : start + len(learnt) * width] if buffer else b""
         self._append(_FRAME, index, digest + bytes(values))
+
+    def same_elements(self, index: int, digest: bytes) -> bool:
+        """Tell whether a frame of the platform's elements is the one that came first under its number.
+
+        The first one is kept; it outlives this process when this returns.
+
+        Args:
+            index: the frame's number.
+            digest: the frame's digest, 32 bytes.
+        """
+        known = self._read(_ELEMENTS_FRAME, index)
+        if known is None:
+            self._append(_ELEMENTS_FRAME, index, digest)
+        return known is None or known == digest
 
     def result(self, n_rows: int) -> KeptResult | None:
         """Return the result, or None where none was kept.
@@ -186,8 +204,13 @@ class Unfinished:
     def _append(self, part: int, index: int, data: bytes) -> None:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, data, self._context(part, index))
-        rest = memoryview(_HEAD.pack(part, index, len(sealed)) + sealed)
-        start = self._end
+        with self._lock:
+            start = self._end
+            self._write(_HEAD.pack(part, index, len(sealed)) + sealed)
+            self._places[part, index] = start + _HEAD.size, len(sealed)
+
+    def _write(self, data: bytes) -> None:
+        rest, start = memoryview(data), self._end
         try:
             while rest:
                 written = os.pwrite(self._descriptor, rest, self._end)
@@ -196,7 +219,6 @@ class Unfinished:
         except OSError as error:
             self._end = start
             raise self._failed() from error
-        self._places[part, index] = start + _HEAD.size, len(sealed)
 
     def _context(self, part: int, index: int) -> bytes:
         return self._exchange_id + part.to_bytes(1, "big") + index.to_bytes(8, "big")

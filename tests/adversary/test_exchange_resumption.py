@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from hostile_exchange import (
     COMMON,
@@ -22,8 +23,10 @@ from hostile_exchange import (
 )
 from stage import AUTHORITY, NAME, PLATFORM, Stage, column
 
+from psishare import _native
 from psishare.datasets.store import DatasetStore
 from psishare.errors import InputError, ProtocolError, PsishareError, TransportError
+from psishare.exchange.frame import encode_frame
 from psishare.exchange.left_open import LeftOpen
 from psishare.exchange.offering import EncodedOffering
 from psishare.exchange.platform import Platform
@@ -32,12 +35,12 @@ from psishare.exchange.restoration import Recovered
 from psishare.psi.ecdh import EcdhPlatform
 from psishare.psi.openmined import OpenminedPlatform
 from psishare.psi.oprf import OprfPlatform
-from psishare.psi.suite import Output, Protocol
+from psishare.psi.suite import Output, Protocol, frame_span
+from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Caller
 from psishare.transport.memory import MemoryChannel
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from google.protobuf.message import Message
 
     from psishare.exchange.offering import Offering
@@ -58,6 +61,7 @@ DRIVERS: dict[Protocol, Any] = {
     Protocol.ECDH: EcdhPlatform,
     Protocol.OPENMINED: OpenminedPlatform,
 }
+FRAME_ROWS = 7
 N_FRAMES = 3
 
 
@@ -101,6 +105,32 @@ class Restarting(MemoryChannel):
         self._responder = serving(self._stage, self._protocol)
         assert self._responder.recover() == Recovered(aborted=0, restored=1)
         self.restarts += 1
+
+
+class Fishing(Restarting):
+    """A platform that shows other elements when it has started again, to have more of them blinded."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage, Protocol.ECDH, Call.RETURN, 1)
+        guesses = pa.array([b"guess:%d" % i for i in range(len(THEIRS))], pa.large_binary())
+        blinded = _native.Seed.generate().scalar().blind(guesses)
+        self._others, _rows = _native.sort_elements(blinded)
+        self._fishing = False
+        self.blinded: dict[int, set[bytes]] = {}
+
+    def exchange(self, call: Call, request: bytes) -> bytes:
+        response = super().exchange(call, request)
+        if call is Call.RESUME:
+            self._fishing = True
+        if call is Call.RETURN:
+            returned = wire.ReturnRequest.FromString(request)
+            self.blinded.setdefault(returned.index, set()).add(returned.batch)
+        if call is not Call.FETCH or not self._fishing:
+            return response
+        index = wire.FetchRequest.FromString(request).index
+        start, n_rows = frame_span(index, len(THEIRS), FRAME_ROWS)
+        frame = encode_frame(self._others.slice(start, n_rows))
+        return wire.FrameResponse(batch=frame).SerializeToString()
 
 
 def charged(stage: Stage) -> list[int]:
@@ -218,6 +248,18 @@ def test_a_platform_that_starts_again_evaluates_no_finished_frame_again(
     outcome = stage.asker(line).resume(left(stage).exchange_id, column(OURS))
     right(stage, outcome, Output.MATCHES)
     assert evaluated == [7, 7, 6]
+
+
+def test_a_platform_that_starts_again_gets_no_other_elements_blinded(stage: Stage) -> None:
+    line = Fishing(stage)
+    ask = stage.ask(OURS, protocol=Protocol.ECDH, output=Output.BOTH)
+    error = failed(stage.asker(line), ask)
+    assert line.restarts == 1
+    assert (type(error), error.reason, error.party) == (ProtocolError, "frame_changed", PLATFORM)
+    assert line.blinded
+    assert all(len(batches) == 1 for batches in line.blinded.values())
+    assert endings(stage)[1] == ["aborted"]
+    assert told(stage, AUTHORITY)[-1] == ("exchange.aborted", "frame_changed")
 
 
 def test_another_list_is_refused_and_the_exchange_stays_as_it_is(stage: Stage) -> None:

@@ -39,6 +39,17 @@ def test_a_frame_is_found_again_by_another_process(tmp_path: Path) -> None:
         assert again.frame(2) is None
 
 
+def test_the_elements_that_came_first_are_remembered_by_another_process(tmp_path: Path) -> None:
+    with opened(tmp_path) as kept:
+        assert kept.same_elements(0, DIGEST)
+        assert kept.same_elements(1, bytes(32))
+    with opened(tmp_path) as again:
+        assert again.same_elements(0, DIGEST)
+        assert not again.same_elements(1, DIGEST)
+        assert not again.same_elements(0, bytes(32))
+        assert again.same_elements(0, DIGEST)
+
+
 def test_elements_are_found_again_and_so_is_nothing_where_nothing_was_learnt(
     tmp_path: Path,
 ) -> None:
