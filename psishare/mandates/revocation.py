@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 LABEL = "revocations"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_REVOKED = 65_536
+KEPT_FOR = timedelta(days=2)
+"""How long after a mandate's end a list still names it.
+
+Twice the largest clock tolerance: a platform takes a mandate for that long after its end, and a list that
+was issued that far ahead of its clock.
+"""
 
 
 class _Part(BaseModel):
@@ -43,7 +50,7 @@ class Revocation(_Part):
 
 
 class RevocationList(_Part):
-    """Every mandate that a party has withdrawn and that has not run out, version 1."""
+    """Every mandate that a party has withdrawn and that nobody takes any more, version 1."""
 
     version: Literal[1]
     party: PartyId
@@ -72,15 +79,15 @@ class RevocationList(_Part):
         return any(one.id == mandate_id for one in self.revoked)
 
     def keeps(self, older: RevocationList) -> bool:
-        """Tell whether everything that an older list withdrew is here, or had run out by now."""
+        """Tell whether everything that an older list withdrew is here, or had run out for long by now."""
         here = {one.id for one in self.revoked}
-        return all(one.id in here or one.not_after < self.issued for one in older.revoked)
+        return all(one.id in here or _is_over(one, self.issued) for one in older.revoked)
 
 
 def revoke(
     older: RevocationList | None, party: str, mandates: Iterable[Mandate], *, now: datetime
 ) -> RevocationList:
-    """Return a party's next list: what the older one holds and has not run out, and the mandates.
+    """Return a party's next list: what the older one holds and still has to be named, and the mandates.
 
     Args:
         older: the list before, or None for the first.
@@ -96,7 +103,8 @@ def revoke(
     if older is not None:
         # Two lists within a second, or a clock that was set back: never before the one before.
         issued = max(issued, older.issued)
-    held = {one.id: one for one in (older.revoked if older else ()) if one.not_after >= issued}
+    before = older.revoked if older is not None else ()
+    held = {one.id: one for one in before if not _is_over(one, issued)}
     for mandate in mandates:
         if party not in {mandate.issuer, mandate.validator}:
             raise InputError(
@@ -119,6 +127,12 @@ def revoke(
         issued=issued,
         revoked=tuple(held[key] for key in sorted(held)),
     )
+
+
+def _is_over(one: Revocation, issued: datetime) -> bool:
+    """Tell whether a list of this time need not name a mandate: no clock's tolerance revives it."""
+    # A difference of two times, because either may lie at an end of the calendar.
+    return issued - one.not_after > KEPT_FOR
 
 
 def sign_revocations(revocations: RevocationList, signer: Signer) -> bytes:

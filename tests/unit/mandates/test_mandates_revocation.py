@@ -12,6 +12,7 @@ from psishare.errors import AuthorisationError, InputError, PsishareError, Verif
 from psishare.keys import canonical
 from psishare.keys.signer import Ed25519Signer
 from psishare.mandates.envelope import TrustedKeys
+from psishare.mandates.policy import MAX_CLOCK_TOLERANCE_S
 from psishare.mandates.revocation import (
     RevocationList,
     is_revocations,
@@ -108,11 +109,31 @@ def test_a_list_is_sorted_and_names_nothing_twice(signers: Signers) -> None:
 def test_the_next_list_has_a_higher_sequence_and_everything_that_has_not_run_out() -> None:
     short, long = make_mandate(not_after=NOW + DAY), make_mandate(not_after=NOW + 9 * DAY)
     first = a_list(short, long)
-    second = a_list(make_mandate(), after=first, now=NOW + 2 * DAY)
+    second = a_list(make_mandate(), after=first, now=NOW + 4 * DAY)
     assert (first.sequence, second.sequence) == (1, 2)
     assert second.revokes(long.id)
     assert not second.revokes(short.id)
     assert second.keeps(first)
+
+
+def test_a_renewed_list_names_a_mandate_until_no_clock_tolerance_revives_it(
+    folder: RevocationFolder, signers: Signers
+) -> None:
+    mandate = make_mandate(not_after=NOW + DAY)
+    first = a_list(mandate)
+    take(folder, signers, first)
+    # The platform that is furthest behind takes the mandate until a day after its end by its own clock,
+    # and a list that was issued a day ahead of that.
+    tolerance = timedelta(seconds=MAX_CLOCK_TOLERANCE_S)
+    last = mandate.not_after + tolerance
+    renewed = a_list(after=first, now=last + tolerance)
+    assert take(folder, signers, renewed, now=last + tolerance)
+    assert refused(folder, signers, mandate, now=last) == "mandate_revoked"
+    dropped = renewed.model_copy(update={"sequence": 3, "revoked": ()})
+    with pytest.raises(VerificationError) as caught:
+        take(folder, signers, dropped, now=last + tolerance)
+    assert caught.value.reason == "revocations_incomplete"
+    assert not a_list(after=renewed, now=last + tolerance + timedelta(seconds=1)).revoked
 
 
 def test_revoking_again_keeps_the_first_time() -> None:
