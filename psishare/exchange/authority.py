@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import random
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from psishare import _native
 from psishare.audit.checkpoint import parse_checkpoint
@@ -29,9 +27,11 @@ from psishare.errors import (
     ProtocolError,
     PsishareError,
     TransportError,
-    VerificationError,
 )
+from psishare.exchange.authority_driver import Driver, authority_driver
 from psishare.exchange.closed_entry import require_closed_entry
+from psishare.exchange.countersigned import countersigned, require_same
+from psishare.exchange.current_heads import CurrentHeads
 from psishare.exchange.document import now, write_time
 from psishare.exchange.head_turn import HeadTurn
 from psishare.exchange.heads import (
@@ -42,55 +42,35 @@ from psishare.exchange.heads import (
     require_not_rolled_back,
     show_head,
 )
-from psishare.exchange.hold import HOLD, Hold
-from psishare.exchange.journal import Journal, LastFrame, Told
-from psishare.exchange.left_open import LeftOpen, not_resumable
-from psishare.exchange.offer import (
-    ANSWER,
-    OFFER,
-    WIRE_VERSION,
-    Answer,
-    Offer,
-    Ruleset,
-    operator_commitment,
-)
+from psishare.exchange.journal import Journal, Told
+from psishare.exchange.left_open import LeftOpen, is_unclosed, left_open, not_resumable
+from psishare.exchange.offer import WIRE_VERSION, Offer, Ruleset, operator_commitment
+from psishare.exchange.offer_reply import require_answer, require_hold
 from psishare.exchange.opening import (
+    COURT_FILE_NAME,
     Opening,
     keep_opening,
-    read_opening,
+    keep_own_opening,
     seal_opening,
-    unseal_opening,
 )
 from psishare.exchange.patient_channel import PatientChannel
 from psishare.exchange.prepared_request import approved_input
-from psishare.exchange.reasons import CLOSE_REFUSALS, REFUSALS, is_refusal, recorded
-from psishare.exchange.receipt import (
-    Receipt,
-    SequenceTotals,
-    SignedReceipt,
-    sign_receipt,
-    verify_receipt,
-)
+from psishare.exchange.reasons import REFUSALS, is_refusal, recorded
+from psishare.exchange.receipt import Receipt, SequenceTotals, SignedReceipt, sign_receipt
 from psishare.exchange.register import LIVE, Register, Row, State
-from psishare.exchange.retained import RetainedElements
+from psishare.exchange.run import Run
 from psishare.exchange.signed_frames import ENDED, SignedFrames
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
 from psishare.exchange.task import Task, keep_task
 from psishare.exchange.terms import Terms
-from psishare.exchange.unfinished import KeptResult, Unfinished
-from psishare.keys.statement import sign_statement, verify_statement
+from psishare.exchange.unfinished import KeptResult
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
-from psishare.psi.ecdh import EcdhAuthority
-from psishare.psi.openmined import OpenminedAuthority, require_size
-from psishare.psi.oprf import OprfAuthority
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Channel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pyarrow as pa
 
     from psishare.audit.log import Log
@@ -100,22 +80,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-OPENING = "opening.sealed"
 RESTORED, UNKNOWN = "exchange_restored", "exchange_unknown"
-STALE_HEAD_TRIES = 16
-STALE_HEAD_PAUSE_S = 0.02
-BUSY_FOR_S = 600.0
-"""How long a platform that has as much to do as it takes on, or is about to stop, is asked again."""
-
-COME_AGAIN = frozenset({"peer_busy", "peer_stopping"})
-"""For which a platform asks to come again, with new heads."""
-
-BUSY_PAUSE_S = 0.1
-BUSY_PAUSE_MAX_S = 2.0
 ABORT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
-_RANDOM = random.SystemRandom()
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, what is done of it, and its total (0: unknown)."""
@@ -199,21 +167,6 @@ class _Prepared:
     driver: Driver
 
 
-@dataclass
-class _Run:
-    """One exchange on its way: what it works with, and what an abort has to tell of it."""
-
-    offer: Offer
-    signed_offer: wire.Signed
-    mandate: bytes
-    mandate_id: str
-    seed: _native.Seed
-    refused: bool = False
-    held: bool = False
-    resumed: bool = False
-    last: LastFrame | None = None
-
-
 class Authority:
     """Runs exchanges with one platform.
 
@@ -244,7 +197,8 @@ class Authority:
         self._id = rooms.home.card.id
         self._signer = rooms.home.log_signer()
         self._journal = Journal(rooms.log)
-        self._turn = HeadTurn(rooms.register.locks, platform.id)
+        turn = HeadTurn(rooms.register.locks, platform.id)
+        self._current_heads = CurrentHeads(turn, platform.id, lambda: self._greet().known_tree_size)
         self._heads = PeerHeads(rooms.peers, rooms.register)
         self._left = LeftOpen(rooms.home, rooms.log, rooms.register)
 
@@ -275,7 +229,7 @@ class Authority:
         encoded = self._synchronise(ask.protocol, ask.dataset, ask.mandate)
         seed = approved.seed or _native.Seed.generate()
         # Before the offer: what cannot be computed here is not to open anything there.
-        driver = _driver(ask.protocol, ask.output, len(ask.identifiers), seed, encoded)
+        driver = authority_driver(ask.protocol, ask.output, len(ask.identifiers), seed, encoded)
         root = _native.merkle_root(ask.identifiers)
         offer, opening = self._make_offer(ask, hello, encoded, seed, root)
         return _Prepared(ask, offer, opening, seed, encoded, driver)
@@ -297,7 +251,8 @@ class Authority:
             row = self._rooms.register.get(exchange_id)
             if row is None:
                 raise InternalError("no such exchange is registered", mend="Report this fault.")
-            run = self._run_again(row, identifiers)
+            run = Run.again(self._rooms.home, self._signer, row, identifiers)
+            run.last = self._left.requested(row)
             if row.state is State.CLOSED:
                 return self._closed_before(row, run)
             if row.state not in LIVE:
@@ -326,47 +281,19 @@ class Authority:
         self._left.clear(exchange_id)
 
     def _conclude(
-        self, run: _Run, identifiers: pa.Array, encoded: Synchronised | None, driver: Driver
+        self, run: Run, identifiers: pa.Array, encoded: Synchronised | None, driver: Driver
     ) -> Outcome:
         """Open, ask and close, or go on wherever that was left."""
         with self._ending_well(run):
             terms = self._open(run, encoded)
             elements = encoded.signed.manifest.items if encoded else terms.answer.elements
             matched, receipt = self._ask_until_closed(run, identifiers, terms, driver, elements)
-        cosigned = self._cosign_quietly(run.offer.exchange_id)
+        cosigned = self._cosign_quietly(run.exchange_id)
         return Outcome(matched, receipt, elements, cosigned)
 
     # Going on.
 
-    def _run_again(self, row: Row, identifiers: pa.Array) -> _Run:
-        """Return an exchange as its process left it, once the list is known to be the same."""
-        home, offer = self._rooms.home, Offer.parse(row.offer)
-        sealed = read_opening(self._folder(row.exchange_id) / OPENING)
-        opening = unseal_opening(sealed, row.exchange_id, home.sealing_key())
-        if _native.merkle_root(identifiers).hex() != opening.input_root:
-            raise InputError(
-                "this is not the list that the exchange was begun with",
-                mend="Give the same list, unchanged; or abandon the exchange and start a new one.",
-                reason="list_differs",
-            )
-        mandate = MandateArchive(home.mandates_path).get(offer.mandate_sha256)
-        if mandate is None:
-            raise AuditError(
-                "the mandate of the exchange is not kept any more",
-                mend="Restore the folder of mandates from a backup, or abandon the exchange.",
-                reason="mandate_unreadable",
-            )
-        return _Run(
-            offer,
-            self._signed_offer(offer),
-            mandate,
-            read_envelope(mandate).mandate.id,
-            _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed)),
-            resumed=True,
-            last=self._left.requested(row),
-        )
-
-    def _prepare_again(self, run: _Run) -> tuple[Synchronised | None, Driver]:
+    def _prepare_again(self, run: Run) -> tuple[Synchronised | None, Driver]:
         """Have the dataset and the computation that the exchange was begun with."""
         offer = run.offer
         protocol = suite.Protocol(offer.protocol)
@@ -379,22 +306,22 @@ class Authority:
                 party=self._platform.id,
             )
         output = suite.Output(offer.output)
-        return encoded, _driver(protocol, output, offer.rows, run.seed, encoded)
+        return encoded, authority_driver(protocol, output, offer.rows, run.seed, encoded)
 
-    def _closed_before(self, row: Row, run: _Run) -> Outcome:
+    def _closed_before(self, row: Row, run: Run) -> Outcome:
         """Return the result of an exchange that is closed, as it was kept."""
         closed = self._rooms.register.get(row.exchange_id) or row
-        with self._unfinished(run) as unfinished:
+        with run.unfinished() as unfinished:
             result = unfinished.result(run.offer.rows)
         if result is None or closed.signed_receipt is None:
             raise not_resumable(closed)
         return Outcome(result.matched, closed.signed_receipt, result.elements, cosigned=True)
 
-    def _how_far(self, run: _Run) -> int:
+    def _how_far(self, run: Run) -> int:
         """Ask how far the exchange has come there; return how many frames need not be sent again."""
-        request = wire.ResumeRequest(exchange_id=run.offer.exchange_id)
+        request = wire.ResumeRequest(exchange_id=run.exchange_id)
         there: wire.ResumeResponse = self._channel.call(Call.RESUME, request)  # type: ignore[assignment]
-        with RetainedElements(self._folder(run.offer.exchange_id), run.offer) as retained:
+        with run.retained() as retained:
             known = there.answered <= there.requests <= len(retained.digests)
             if not known or retained.transcript(there.requests) != there.transcript:
                 raise ProtocolError(
@@ -404,14 +331,6 @@ class Authority:
                     party=self._platform.id,
                 )
         return there.answered
-
-    def _unfinished(self, run: _Run) -> Unfinished:
-        return Unfinished(
-            self._folder(run.offer.exchange_id),
-            run.offer.exchange_id,
-            run.seed.secret_bytes(),
-            suite.Protocol(run.offer.protocol),
-        )
 
     def _count_tries(self) -> Callable[[str], None]:
         tries = 0
@@ -514,21 +433,15 @@ class Authority:
         """Return what stands for this side's end of the channel: its certificate's digest."""
         return self._rooms.home.tls_identity().certificate_sha256
 
-    def _begin(self, ask: Ask, offer: Offer, opening: Opening, seed: _native.Seed) -> _Run:
+    def _begin(self, ask: Ask, offer: Offer, opening: Opening, seed: _native.Seed) -> Run:
         """Keep the opening sealed and durable, then enter the offer, before it is sent."""
-        mandate = read_envelope(ask.mandate).mandate
-        self._keep_opening(offer, opening, mandate.court_sealing_key)
+        run = Run.of(self._rooms.home, self._signer, offer, ask.mandate, seed)
+        self._keep_opening(run, opening)
         if ask.task is not None:
             own_key = self._rooms.home.card.sealing_key_bytes
-            keep_task(self._folder(offer.exchange_id), ask.task, offer.exchange_id, own_key)
-        self._enter(offer, mandate.id)
-        return _Run(offer, self._signed_offer(offer), ask.mandate, mandate.id, seed)
-
-    def _signed_offer(self, offer: Offer) -> wire.Signed:
-        document = offer.document()
-        return wire.Signed(
-            document=document, signature=sign_statement(self._signer, OFFER, document)
-        )
+            keep_task(run.folder, ask.task, run.exchange_id, own_key)
+        self._enter(offer, run.mandate_id)
+        return run
 
     def _enter(self, offer: Offer, mandate_id: str) -> None:
         """Enter the exchange in the register: from here on its end will be in the log."""
@@ -541,19 +454,17 @@ class Authority:
         )
         self._rooms.register.update(offer.exchange_id, State.OFFERED, mandate_id=mandate_id)
 
-    def _keep_opening(self, offer: Offer, opening: Opening, court_key: bytes | None) -> None:
+    def _keep_opening(self, run: Run, opening: Opening) -> None:
         """Seal the opening to this party and, where the mandate names one, to the court."""
-        home = self._rooms.home
-        folder = self._folder(offer.exchange_id)
-        own = seal_opening(opening, offer.exchange_id, home.card.sealing_key_bytes)
-        keep_opening(folder / OPENING, own)
+        keep_own_opening(self._rooms.home, opening, run.exchange_id)
+        court_key = read_envelope(run.mandate).mandate.court_sealing_key
         if court_key is not None:
-            sealed = seal_opening(opening, offer.exchange_id, court_key)
-            keep_opening(folder / "opening.court.sealed", sealed)
+            sealed = seal_opening(opening, run.exchange_id, court_key)
+            keep_opening(run.folder / COURT_FILE_NAME, sealed)
 
-    def _open(self, run: _Run, encoded: Synchronised | None) -> Terms:
+    def _open(self, run: Run, encoded: Synchronised | None) -> Terms:
         """Offer, verify the answer, log ``exchange.opened`` (sections 5 to 7), unless it is there."""
-        exchange_id = run.offer.exchange_id
+        exchange_id = run.exchange_id
         row = self._rooms.register.get(exchange_id)
         if run.resumed and row is not None:
             opened = self._journal.told(exchange_id, row.log_size).terms
@@ -562,8 +473,7 @@ class Authority:
         response = self._with_current_heads(lambda since: self._offer(run, since))
         if response.HasField("hold"):
             raise self._held(run, response.hold)
-        answer = self._read_answer(response.answer)
-        self._require_answer(run.offer, answer, encoded)
+        answer = require_answer(response.answer, run.offer, self._platform, encoded)
         terms = Terms(
             offer=run.offer,
             offer_signature=run.signed_offer.signature,
@@ -572,26 +482,15 @@ class Authority:
             mandate_id=run.mandate_id,
         )
         self._journal.opened(terms, self._platform.id)
-        self._rooms.register.update(
-            run.offer.exchange_id, State.OPENED, answer=response.answer.document
-        )
+        self._rooms.register.update(run.exchange_id, State.OPENED, answer=response.answer.document)
         return terms
 
-    def _held(self, run: _Run, signed: wire.Signed) -> AuthorisationError:
+    def _held(self, run: Run, signed: wire.Signed) -> AuthorisationError:
         """Verify that the platform holds the offer, log it once, and return what tells of it."""
         offer, platform = run.offer, self._platform
-        hold = self._read_hold(signed)
-        told = hold.exchange_id, hold.authority, hold.platform, hold.mandate_sha256
-        ours = offer.exchange_id.hex(), offer.authority, offer.platform, offer.mandate_sha256
         row = self._rooms.register.get(offer.exchange_id)
-        changed = row is not None and row.state is State.HELD and row.answer != signed.document
-        if told != ours or changed:
-            raise ProtocolError(
-                "the platform holds another offer, or tells of it otherwise than before",
-                mend="Use the same version of psishare on both sides.",
-                reason="answer_misdirected",
-                party=platform.id,
-            )
+        before = row.answer if row is not None and row.state is State.HELD else None
+        hold = require_hold(signed, offer, platform, before)
         if row is None or row.state is not State.HELD:
             self._journal.held(hold, signed.signature, offer, run.mandate_id, platform.id)
             self._rooms.register.update(offer.exchange_id, State.HELD, answer=signed.document)
@@ -604,22 +503,7 @@ class Authority:
             party=platform.id,
         )
 
-    def _read_hold(self, signed: wire.Signed) -> Hold:
-        platform = self._platform
-        try:
-            verify_statement(
-                platform.card.log_key, HOLD, signed.document, signed.signature, party=platform.id
-            )
-            return Hold.parse(signed.document)
-        except VerificationError as error:
-            raise ProtocolError(
-                f"the hold is malformed or not signed by {platform.id}",
-                mend="Use the same version of psishare on both sides.",
-                reason="answer_invalid",
-                party=platform.id,
-            ) from error
-
-    def _offer(self, run: _Run, since: int) -> wire.OfferResponse:
+    def _offer(self, run: Run, since: int) -> wire.OfferResponse:
         request = wire.OfferRequest(
             offer=run.signed_offer,
             mandate=run.mandate,
@@ -635,88 +519,22 @@ class Authority:
         return response
 
     def _with_current_heads(self, call: Callable[[int], T]) -> T:
-        """Make a call that shows log heads; make it again where another exchange moved them on.
-
-        Args:
-            call: given the size of this party's log as the platform knows it.
-        """
-        for tries in range(STALE_HEAD_TRIES):
-            try:
-                return self._once_there_is_room(call)
-            except PeerError as error:
-                if error.reason != "log_head_stale":
-                    raise
-            # Those that went ahead without a turn get out of each other's way.
-            time.sleep(_RANDOM.uniform(0, STALE_HEAD_PAUSE_S * (tries + 1)))
-        raise PeerError(
-            "the logs' heads moved on at every try",
-            mend="Run fewer exchanges between these two parties at the same time.",
-            reason="log_head_stale",
-            party=self._platform.id,
-        )
-
-    def _once_there_is_room(self, call: Callable[[int], T]) -> T:
-        """Make a call that shows log heads in this home's turn; again while the platform is busy."""
-        until_s, pause_s = None, BUSY_PAUSE_S
-        while True:
-            try:
-                with self._turn.taken():
-                    return call(self._greet().known_tree_size)
-            except TransportError as error:
-                until_s = until_s or time.monotonic() + BUSY_FOR_S
-                if error.reason not in COME_AGAIN or time.monotonic() > until_s:
-                    raise
-            # Out of turn, so that exchanges that can end do so, and make room.
-            time.sleep(_RANDOM.uniform(pause_s / 2, pause_s))
-            pause_s = min(2 * pause_s, BUSY_PAUSE_MAX_S)
-
-    def _read_answer(self, signed: wire.Signed) -> Answer:
-        platform = self._platform
-        try:
-            verify_statement(
-                platform.card.log_key, ANSWER, signed.document, signed.signature, party=platform.id
-            )
-            return Answer.parse(signed.document)
-        except VerificationError as error:
-            raise ProtocolError(
-                f"the answer is malformed or not signed by {platform.id}",
-                mend="Use the same version of psishare on both sides.",
-                reason="answer_invalid",
-                party=platform.id,
-            ) from error
-
-    def _require_answer(self, offer: Offer, answer: Answer, encoded: Synchronised | None) -> None:
-        """Refuse an answer to another offer, or about another set."""
-        right = (
-            answer.exchange_id == offer.exchange_id.hex()
-            and answer.platform == offer.platform
-            and answer.dataset == offer.dataset
-            and answer.manifest_sha256 == offer.manifest_sha256
-            and answer.epoch == (encoded.signed.manifest.epoch if encoded else None)
-            and (answer.opening_commitment is None) == (encoded is not None)
-            and not (encoded and answer.elements)
-        )
-        if not right:
-            raise ProtocolError(
-                "the platform's answer is not one to this offer",
-                mend="Use the same version of psishare on both sides.",
-                reason="answer_misdirected",
-                party=self._platform.id,
-            )
+        """Make a call that shows log heads, in turn; it is given how far this log is known there."""
+        return self._current_heads.call(call)
 
     # Frames and close.
 
     def _ask_until_closed(
-        self, run: _Run, identifiers: pa.Array, terms: Terms, driver: Driver, elements: int
+        self, run: Run, identifiers: pa.Array, terms: Terms, driver: Driver, elements: int
     ) -> tuple[pa.Array, SignedReceipt]:
         """Ask and close; begin where the platform is when it has started again meanwhile."""
         answered = self._how_far(run) if run.resumed else 0
         while True:
             try:
                 matched, totals = self._ask_all(run, identifiers, terms, driver, answered)
-                with self._unfinished(run) as unfinished:
+                with run.unfinished() as unfinished:
                     unfinished.keep_result(KeptResult(matched, elements), len(identifiers))
-                return matched, self._close(run.offer.exchange_id, terms, totals)
+                return matched, self._close(run.exchange_id, terms, totals)
             except ProtocolError as error:
                 # Each time is one more start of the platform's server.
                 if error.reason != RESTORED:
@@ -724,11 +542,10 @@ class Authority:
             answered = self._how_far(run)
 
     def _ask_all(
-        self, run: _Run, identifiers: pa.Array, terms: Terms, driver: Driver, answered: int
+        self, run: Run, identifiers: pa.Array, terms: Terms, driver: Driver, answered: int
     ) -> tuple[pa.Array, dict[str, SequenceTotals]]:
         """Run the protocol from the first frame that is not finished on (section 8)."""
-        folder = self._folder(terms.exchange_id)
-        with RetainedElements(folder, run.offer) as retained, self._unfinished(run) as unfinished:
+        with run.retained() as retained, run.unfinished() as unfinished:
             frames = SignedFrames(
                 self._channel,
                 terms,
@@ -769,7 +586,7 @@ class Authority:
         row = self._rooms.register.get(exchange_id)
         if row is not None and row.receipt is not None and row.authority_signature is not None:
             document, signature = row.receipt, row.authority_signature
-            self._require_same(Receipt.parse(document), terms, totals)
+            require_same(Receipt.parse(document), terms, totals, self._platform)
         else:
             document = terms.receipt(totals, closed=write_time(now())).document()
             signature = sign_receipt(document, self._signer)
@@ -777,19 +594,6 @@ class Authority:
                 exchange_id, State.PENDING, receipt=document, authority_signature=signature
             )
         return self._finish_close(exchange_id, document, signature)
-
-    def _require_same(
-        self, signed: Receipt, terms: Terms, totals: dict[str, SequenceTotals]
-    ) -> None:
-        """Refuse to sign another receipt of an exchange that went on after the first one."""
-        differing = terms.receipt(totals, closed=signed.closed).same_but_closing_time(signed)
-        if differing:
-            raise ProtocolError(
-                f"the receipt signed before differs now in {', '.join(differing)}",
-                mend="Do not trust this exchange; reconcile both logs.",
-                reason="receipt_differs",
-                party=self._platform.id,
-            )
 
     def _finish_close(self, exchange_id: bytes, document: bytes, signature: bytes) -> SignedReceipt:
         """Get the countersignature, verify it and its log entry, and log the closing."""
@@ -818,10 +622,7 @@ class Authority:
             known_tree_size=self._heads.known_size(platform),
         )
         response: wire.CloseResponse = self._channel.call(Call.CLOSE, request)  # type: ignore[assignment]
-        self._verify_countersignature(document, response.countersignature)
-        signed = SignedReceipt(
-            Receipt.parse(document), document, signature, response.countersignature
-        )
+        signed = countersigned(document, signature, response.countersignature, platform)
         # Whatever is wrong with the platform's log, the doubly signed receipt is not lost.
         self._rooms.register.update(
             exchange_id, State.PENDING, platform_signature=response.countersignature
@@ -829,18 +630,6 @@ class Authority:
         checkpoint = self._heads.accept(platform, response.head)
         require_closed_entry(response, checkpoint, signed, platform.id)
         return signed
-
-    def _verify_countersignature(self, document: bytes, signature: bytes) -> None:
-        platform = self._platform
-        try:
-            verify_receipt(document, signature, platform.card.log_key, platform.id)
-        except VerificationError as error:
-            raise ProtocolError(
-                f"the receipt is not countersigned by {platform.id}",
-                mend="Do not trust this exchange; reconcile both logs.",
-                reason="receipt_invalid",
-                party=platform.id,
-            ) from error
 
     # After the close.
 
@@ -874,7 +663,7 @@ class Authority:
             if error.reason == RESTORED:
                 return False
             known = self._rooms.register.get(row.exchange_id)
-            if known is None or not _is_unclosed(known, error):
+            if known is None or not is_unclosed(known, error):
                 raise
             self._left.abort(known, recorded(error), self._platform.id, self._left.requested(known))
             return False
@@ -943,7 +732,7 @@ class Authority:
             _logger.warning("nobody could be asked whether this log is its newest copy")
 
     @contextlib.contextmanager
-    def _ending_well(self, run: _Run) -> Iterator[None]:
+    def _ending_well(self, run: Run) -> Iterator[None]:
         """Log whatever ends the exchange before its time, and tell the platform.
 
         A connection that is lost ends nothing.
@@ -951,30 +740,30 @@ class Authority:
         try:
             yield
         except TransportError as error:
-            raise _left_open(run.offer.exchange_id, error) from error
+            raise left_open(run.exchange_id, error) from error
         except BaseException as error:
             self._end(run, error)
             raise
 
-    def _end(self, run: _Run, error: BaseException) -> None:
-        row = self._rooms.register.get(run.offer.exchange_id)
+    def _end(self, run: Run, error: BaseException) -> None:
+        row = self._rooms.register.get(run.exchange_id)
         if run.held:
             # It waits for a decision of the platform's, and goes on after that.
             return
-        if row is None or (row.state is State.PENDING and not _is_unclosed(row, error)):
+        if row is None or (row.state is State.PENDING and not is_unclosed(row, error)):
             # A doubly signed receipt may exist: the exchange stays pending.
             return
         reason = recorded(error) if isinstance(error, PsishareError) else "interrupted"
         # Where the log itself fails, the next start finds the exchange open and records this.
         with contextlib.suppress(AuditError):
             if run.refused:
-                self._journal.refused(run.offer.exchange_id, run.offer, reason, row.peer)
+                self._journal.refused(run.exchange_id, run.offer, reason, row.peer)
                 self._rooms.register.update(row.exchange_id, State.REFUSED, reason=reason)
                 self._left.clear(row.exchange_id)
             else:
                 self._left.abort(row, reason, self._at_fault(error), run.last)
         if not run.refused:
-            self._tell(run.offer.exchange_id, reason)
+            self._tell(run.exchange_id, reason)
 
     def _at_fault(self, error: BaseException) -> str:
         """Name the platform for what it did or told of itself, and this party for all else."""
@@ -987,65 +776,3 @@ class Authority:
         with contextlib.suppress(PsishareError):
             request = wire.AbortRequest(exchange_id=exchange_id, reason=reason)
             self._once.call(Call.ABORT, request, timeout_s=ABORT_TIMEOUT_S)
-
-    def _folder(self, exchange_id: bytes) -> Path:
-        return self._rooms.home.exchanges_path / exchange_id.hex()
-
-
-class Driver(Protocol):
-    """The authority's computation in one exchange."""
-
-    def run(
-        self, identifiers: pa.Array, channel: SignedFrames, progress: Callable[[int], None]
-    ) -> pa.Array:
-        """Ask about every identifier; return the indices that matched, ``uint64``, ascending."""
-
-    def requests(self, identifiers: pa.Array, frame_rows: int) -> Iterator[pa.FixedSizeBinaryArray]:
-        """Yield the elements of each request frame, in order, exactly as ``run`` sends them."""
-
-
-def _driver(
-    protocol: suite.Protocol,
-    output: Output,
-    n_rows: int,
-    seed: _native.Seed,
-    encoded: Synchronised | None,
-) -> Driver:
-    """Choose the computation.
-
-    Raises:
-        ConfigError: it needs a package that is not installed.
-        InputError: the list is too long for it.
-    """
-    if encoded is not None:
-        manifest = encoded.signed.manifest
-        return OprfAuthority(
-            seed=seed,
-            public_key=bytes.fromhex(manifest.public_key),
-            bits=manifest.fingerprint_bits,
-            lookup=encoded.contents.contains,
-        )
-    if protocol is suite.Protocol.OPENMINED:
-        require_size(n_rows)
-        return OpenminedAuthority(seed=seed)
-    return EcdhAuthority(scalar=seed.scalar(), output=output)
-
-
-def _left_open(exchange_id: bytes, error: TransportError) -> TransportError:
-    """Return an error of the line with what it means for the exchange."""
-    return TransportError(
-        f"{error.message}; the exchange {exchange_id.hex()[:16]} is left open",
-        mend=f"Go on with `psishare match --resume {exchange_id.hex()[:16]}` within 24 hours, sooner"
-        " if the platform waits for less; or end it with `psishare exchange abandon`.",
-        reason=error.reason,
-        party=error.party,
-    )
-
-
-def _is_unclosed(row: Row, error: BaseException) -> bool:
-    """Tell whether an error shows that no doubly signed receipt of an exchange exists.
-
-    Only what the platform answers to ``Close`` shows that, and only as long as it has not signed.
-    """
-    signed = row.platform_signature is not None
-    return not signed and isinstance(error, ProtocolError) and error.reason in CLOSE_REFUSALS

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from psishare.errors import AuditError, InputError
+from psishare.errors import AuditError, InputError, ProtocolError, TransportError
 from psishare.exchange import retained, task, unfinished
 from psishare.exchange.document import now, read_time, write_time
 from psishare.exchange.hold import Hold
 from psishare.exchange.journal import Ending, Journal, LastFrame
 from psishare.exchange.offer import Offer
+from psishare.exchange.reasons import CLOSE_REFUSALS
 from psishare.exchange.register import LIVE, Register, Row, State, require_unfinished
 from psishare.exchange.retained import requested
 from psishare.mandates.check import CLOCK_TOLERANCE_S
@@ -200,3 +201,23 @@ def not_resumable(row: Row) -> InputError:
         mend="Start a new one; `psishare exchange list` shows which ones can go on.",
         reason="exchange_finished",
     )
+
+
+def left_open(exchange_id: bytes, error: TransportError) -> TransportError:
+    """Return an error of the line with what it means for the exchange."""
+    return TransportError(
+        f"{error.message}; the exchange {exchange_id.hex()[:16]} is left open",
+        mend=f"Go on with `psishare match --resume {exchange_id.hex()[:16]}` within 24 hours, sooner"
+        " if the platform waits for less; or end it with `psishare exchange abandon`.",
+        reason=error.reason,
+        party=error.party,
+    )
+
+
+def is_unclosed(row: Row, error: BaseException) -> bool:
+    """Tell whether an error shows that no doubly signed receipt of an exchange exists.
+
+    Only what the platform answers to ``Close`` shows that, and only as long as it has not signed.
+    """
+    signed = row.platform_signature is not None
+    return not signed and isinstance(error, ProtocolError) and error.reason in CLOSE_REFUSALS

@@ -36,7 +36,6 @@ from psishare.exchange.left_open import not_resumable
 from psishare.exchange.offer import Offer
 from psishare.exchange.parcels import Addressed, Parcels
 from psishare.exchange.register import LIVE, Row, State
-from psishare.exchange.retained import RetainedElements
 from psishare.exchange.signed_requests import SignedRequests
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
 from psishare.exchange.transcript import Transcript
@@ -57,7 +56,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from google.protobuf.message import Message
 
-    from psishare.exchange.authority import Ask, AuthorityRooms, Driver, Progress, _Run
+    from psishare.exchange.authority import Ask, AuthorityRooms, Progress
+    from psishare.exchange.authority_driver import Driver
+    from psishare.exchange.run import Run
     from psishare.parties.peers import Peer
     from psishare.transport.channel import Channel
     from psishare.transport.parcel import Parcel
@@ -251,7 +252,7 @@ class OfflineAuthority(Authority):
 
     # Insides.
 
-    def _write_request(self, run: _Run, identifiers: pa.Array, driver: Driver, kept: Path) -> None:
+    def _write_request(self, run: Run, identifiers: pa.Array, driver: Driver, kept: Path) -> None:
         offer, log = run.offer, self._rooms.log
         head = show_head(log, 0)
         first = wire.OfferRequest(
@@ -266,7 +267,7 @@ class OfflineAuthority(Authority):
         asked = self._asked(len(identifiers))
         with (
             self._parcels.making(kept, self._addressed(Kind.REQUEST, offer)) as out,
-            RetainedElements(self._folder(offer.exchange_id), offer) as retained,
+            run.retained() as retained,
         ):
             out.add_heads(self._parcels.choices(self._platform, head))
             out.add(Call.OFFER, first)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_MAX_S: Final = 5.0
 _FINAL: Final = frozenset({"channel_closed"})
-_COME_AGAIN: Final = frozenset({"peer_busy", "peer_stopping"})
 _RANDOM: Final = random.SystemRandom()
+
+COME_AGAIN: Final = frozenset({"peer_busy", "peer_stopping"})
+"""For which a platform asks to come again, with new heads."""
 
 
 class PatientChannel:
@@ -55,7 +57,7 @@ class PatientChannel:
         self._retry_for_s = retry_for_s
         self._waiting = waiting
         self._stop = stop or threading.Event()
-        self._final = _FINAL if stop is not None else _FINAL | _COME_AGAIN
+        self._final = _FINAL if stop is not None else _FINAL | COME_AGAIN
 
     def until(self, stop: threading.Event) -> PatientChannel:
         """Return this channel for calls that are not made again once an event is set."""

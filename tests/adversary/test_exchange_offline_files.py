@@ -30,6 +30,7 @@ from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.parcels import Addressed, Parcels
 from psishare.exchange.platform import Platform
 from psishare.exchange.register import State
+from psishare.exchange.run import Run
 from psishare.mandates.policy import Approval, Policy
 from psishare.psi import suite
 from psishare.psi.suite import Output
@@ -182,7 +183,8 @@ def test_another_parcel_with_an_answered_offer_is_refused(
     gap.answer(request)
     row = stage.authority.register.rows()[0]
     asker = gap.authority()
-    run = asker._run_again(row, stage.ask(OURS).identifiers)
+    home = stage.homes[AUTHORITY]
+    run = Run.again(home, home.log_signer(), row, stage.ask(OURS).identifiers)
     _encoded, driver = asker._prepare_again(run)
     again = request.with_name("again.parcel")
     asker._write_request(run, stage.ask(OURS).identifiers, driver, again)

@@ -27,7 +27,7 @@ from psishare.cli.option import flag_of
 from psishare.cli.root import command
 from psishare.client.systemd import Systemd
 from psishare.errors import ConfigError, TransportError
-from psishare.exchange import authority
+from psishare.exchange import current_heads
 from psishare.parties.settings import SETTINGS
 from psishare.transport.channel import Call
 from psishare.transport.grpc_client import GrpcChannel
@@ -182,7 +182,7 @@ def test_drained_server_lets_an_exchange_end_and_opens_no_other(
     draining.join(20)
     assert not draining.is_alive()
     monkeypatch.setattr(GrpcChannel, "call", carry)
-    monkeypatch.setattr(authority, "BUSY_FOR_S", 0.05)
+    monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.05)
     with pytest.raises(TransportError) as caught:
         ask(office, served, mandate)
     assert caught.value.reason == "peer_stopping"

@@ -10,7 +10,7 @@ import pytest
 from stage import AUTHORITY, PLATFORM, Stage
 
 from psishare.errors import AuditError, TransportError
-from psishare.exchange import authority as authority_side
+from psishare.exchange import current_heads
 from psishare.exchange.head_turn import HeadTurn
 from psishare.transport.channel import Call
 from psishare.transport.memory import MemoryChannel
@@ -87,8 +87,8 @@ class Busy(MemoryChannel):
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority_side, "BUSY_PAUSE_S", 0.001)
-    monkeypatch.setattr(authority_side, "BUSY_FOR_S", 0.1)
+    monkeypatch.setattr(current_heads, "BUSY_PAUSE_S", 0.001)
+    monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.1)
 
 
 @pytest.mark.usefixtures("hurried")

@@ -8,7 +8,7 @@ import pytest
 from stage import PLATFORM, Stage
 
 from psishare.errors import AuthorisationError, TransportError
-from psishare.exchange import authority as authority_side
+from psishare.exchange import current_heads
 from psishare.exchange.register import State
 from psishare.mandates.policy import Policy
 from psishare.transport.channel import Call
@@ -25,7 +25,7 @@ THEIRS = [b"b%d" % i for i in range(20)]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority_side, "BUSY_FOR_S", 0.05)
+    monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.05)
 
 
 class Meanwhile(MemoryChannel):
