@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SMALL = 10
 """The logarithm of the authority's list where the platform's is the larger one."""
+PEER_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +125,29 @@ def _take(cell: Cell, record: Record, left_out: set[str]) -> None:
     if cell in record or cell.contestant in left_out:
         return
     started = time.monotonic()
-    try:
-        measured = _measure(cell)
-    except MeasuredError as failure:
-        if not cell.contestant or cell.contestant.startswith("psishare"):
-            raise
-        # A peer that fails is told of, and the campaign goes on.
-        measured = {"failed": str(failure)}
+    measured = _measure_with_patience(cell)
     measured["took_s"] = time.monotonic() - started
     record.add(cell, measured)
     size = f" 2^{cell.platform}" if cell.platform else ""
     small = f" x 2^{cell.authority}" if cell.authority not in {0, cell.platform} else ""
     what = f"{cell.contestant or cell.kind}{size}{small}, turn {cell.turn + 1}"
     wall = f"{measured['total']['wall_s']:.2f} s, " if "total" in measured else ""
-    wall = measured.get("failed", wall)
+    wall = f"{measured['failed']}, " if "failed" in measured else wall
     minutes = record.elapsed_s() / 60
     print(f"{minutes:6.1f} min  {what}: {wall}{measured['took_s']:.1f} s", file=sys.stderr)
+
+
+def _measure_with_patience(cell: Cell) -> dict[str, Any]:
+    """Measure; a peer that fails gets further tries, and then it is told of and the campaign goes on."""
+    failures: list[str] = []
+    while len(failures) < PEER_TRIES:
+        try:
+            return _measure(cell)
+        except MeasuredError as failure:
+            if not cell.contestant or cell.contestant.startswith("psishare"):
+                raise
+            failures.append(str(failure))
+    return {"failed": f"{failures[-1]}, at each of {PEER_TRIES} tries"}
 
 
 def _measure(cell: Cell) -> dict[str, Any]:

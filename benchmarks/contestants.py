@@ -86,7 +86,7 @@ def run_openmined(lists: Lists, folder: Path) -> Result:
     ]
     for descriptor in (to_server, from_client, to_client, from_server):
         os.close(descriptor)
-    server, client = finish_together(processes)
+    server, client = finish_together(processes, patience_s(lists))
     lists.check(out)
     return Result(server.beside(client), server, None, int(carried.read_text(encoding="ascii")))
 
@@ -110,7 +110,7 @@ def run_secretflow(lists: Lists, folder: Path, protocol: str) -> Result:
         start_quiet([*peer, str(rank), *ports, str(source), str(target)], cwd=folder)
         for rank, (source, target) in enumerate(zip(sources, targets, strict=True))
     ]
-    platform, authority = finish_together(processes)
+    platform, authority = finish_together(processes, patience_s(lists))
     sent_bytes = loopback_bytes() - before
     lists.check(targets[1])
     return Result(platform.beside(authority), platform, None, sent_bytes)
@@ -159,6 +159,11 @@ def run_psishare(lists: Lists, folder: Path, protocol: str) -> Result:
     if encode is None:
         return Result(total, served_cost, None, sent_bytes)
     return Result(encode + total, encode + served_cost, encode, sent_bytes)
+
+
+def patience_s(lists: Lists) -> float:
+    """Return after how long a peer counts as hung: several times what the slowest one needs."""
+    return 30 + 300e-6 * (lists.n_platform + lists.n_authority)
 
 
 def require_listening(server: Running) -> str:

@@ -111,18 +111,20 @@ def start_quiet(command: Sequence[str], *, cwd: Path | None = None) -> Running:
     return Running(process, started, command)
 
 
-def finish_together(running: Sequence[Running]) -> list[Cost]:
-    """Wait for processes that work together; where one fails, the others are killed.
+def finish_together(running: Sequence[Running], within_s: float) -> list[Cost]:
+    """Wait for processes that work together; where one fails or hangs, the others are killed.
 
     Raises:
-        MeasuredError: one failed.
+        MeasuredError: one failed, or they took longer than ``within_s``.
     """
     costs: dict[int, Cost] = {}
+    deadline_s = time.monotonic() + within_s
     try:
         while len(costs) < len(running):
             for place, each in enumerate(running):
                 if place not in costs and (cost := each.finished()) is not None:
                     costs[place] = cost
+            _require_before(deadline_s)
             time.sleep(POLL_S)
     except MeasuredError:
         for each in running:
@@ -132,6 +134,11 @@ def finish_together(running: Sequence[Running]) -> list[Cost]:
                 each.finish(may_fail=True)
         raise
     return [costs[place] for place in range(len(running))]
+
+
+def _require_before(deadline_s: float) -> None:
+    if time.monotonic() > deadline_s:
+        raise MeasuredError("hung, and was killed")
 
 
 def run(command: Sequence[str], *, cwd: Path | None = None) -> Cost:

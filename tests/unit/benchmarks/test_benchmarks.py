@@ -69,8 +69,12 @@ def test_where_one_of_two_processes_fails_the_other_is_not_waited_for() -> None:
     waits = start_quiet([sys.executable, "-c", "import signal; signal.pause()"])
     fails = start_quiet([sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(MeasuredError, match="ended with 3"):
-        finish_together([waits, fails])
+        finish_together([waits, fails], 600)
     assert waits.process.returncode == -signal.SIGKILL
+    hangs = start_quiet([sys.executable, "-c", "import signal; signal.pause()"])
+    with pytest.raises(MeasuredError, match="hung"):
+        finish_together([hangs], 0)
+    assert hangs.process.returncode == -signal.SIGKILL
 
 
 def test_a_record_goes_on_where_it_was(tmp_path: Path) -> None:
