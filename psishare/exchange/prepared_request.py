@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from psishare import _native
@@ -25,6 +26,7 @@ from psishare.exchange.request_file import (
     write_request,
 )
 from psishare.exchange.transcript import frame_digest
+from psishare.identifiers.canonical import canonicalise
 from psishare.keys.durable_file import write_durably
 from psishare.keys.sealing import seal
 from psishare.mandates.input_commitment import commits_to, input_commitment
@@ -34,8 +36,6 @@ from psishare.psi.suite import MAX_FRAME_ROWS, Sequence, n_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import pyarrow as pa
 
     from psishare.exchange.offer import Ruleset
     from psishare.exchange.prepared_list import Progress
@@ -150,7 +150,9 @@ def check_request(
 
     Raises:
         VerificationError: ``request_differs``: the mandate is for other parties or another set than
-            the request, or approves other elements than secret and list give.
+            the request, or approves other elements than secret and list give; or the list is not what
+            it looks like.
+        InputError: ``kind_unknown``: this psishare does not know the list's kind.
     """
     head = opened.head
     for_this = (
@@ -184,6 +186,23 @@ def _require_list(opened: OpenedRequest) -> None:
         raise _differs("approves a list that holds something of another kind or namespace")
     if pc.count_distinct(identifiers).as_py() != len(identifiers):
         raise _differs("approves a list that holds something twice")
+    if not _is_canonical(head, identifiers):
+        raise _differs("approves a list that holds something that is no canonical identifier")
+
+
+def _is_canonical(head: RequestHead, identifiers: pa.Array) -> bool:
+    """Tell whether every value is spelled as software would spell it.
+
+    Anything else matches nothing, but may be written to hide its neighbours from whoever reads the list.
+    """
+    try:
+        text = identifiers.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    # The prefix is ASCII: as many characters as bytes.
+    values = pc.utf8_slice_codeunits(text, len(head.prefix))
+    found = canonicalise(values, head.kind, namespace=head.namespace).values
+    return bool(found.equals(identifiers))
 
 
 def approved_input(home: Home, mandate: Mandate, identifiers: pa.Array) -> ApprovedInput:

@@ -348,7 +348,7 @@ def test_the_validator_finds_one_name_that_was_slipped_in(stage: Stage) -> None:
     """The list that the court is shown lacks a name that the frames hold."""
     request = prepared(stage, OURS)
     opened = opened_by_the_court(stage, request)
-    shown = replace(opened, identifiers=pa.array([*OURS[:-1], PREFIX + b"+49"], pa.large_binary()))
+    shown = replace(opened, identifiers=pa.array([*OURS[:-1], OTHER], pa.large_binary()))
     with pytest.raises(VerificationError, match="other elements"):
         check_request(drafted(stage, request), shown)
     fewer = replace(opened, identifiers=opened.identifiers.slice(0, 19))
@@ -363,6 +363,26 @@ def test_the_validator_refuses_a_list_that_does_not_read_as_it_is(
     request = prepared(stage, [*OURS[:-1], slipped_in])
     with pytest.raises(VerificationError, match=r"twice|another kind"):
         check_request(drafted(stage, request), opened_by_the_court(stage, request))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x1b[1A\x1b[2K+4915199999999",
+        b"+4915199999999\n+4915199999998",
+        b"+49 151 99999999",
+        b"\xff",
+    ],
+    ids=["escapes", "two lines", "another spelling", "no text"],
+)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_the_validator_refuses_a_value_that_hides_others_from_its_reader(
+    stage: Stage, value: bytes, sealed: bool
+) -> None:
+    request = prepared(stage, [*OURS, PREFIX + value], sealed=sealed)
+    with pytest.raises(VerificationError, match="no canonical identifier") as caught:
+        check_request(drafted(stage, request), opened_by_the_court(stage, request))
+    assert caught.value.reason == "request_differs"
 
 
 @pytest.mark.parametrize(
