@@ -365,7 +365,7 @@ class Register:
         with self._state.reading() as database:
             found = database.execute(
                 f"SELECT exchange_id, owner FROM exchanges WHERE state IN ({_marks(LIVE)})"  # noqa: S608  only marks
-                " ORDER BY started DESC, exchange_id",
+                f" AND {_ONLINE} ORDER BY started DESC, exchange_id",
                 LIVE,
             ).fetchall()
         with self._attending:

@@ -65,7 +65,7 @@ def hello(channel: PatientChannel) -> Message:
     return channel.call(Call.HELLO, wire.HelloRequest())
 
 
-@pytest.mark.parametrize("reason", ["peer_silent", "peer_unreachable", "peer_stopping"])
+@pytest.mark.parametrize("reason", ["peer_silent", "peer_unreachable"])
 def test_a_call_without_an_answer_is_made_again(reason: str) -> None:
     told: list[str] = []
     line = Failing(*[transport(reason)] * 3)
@@ -114,11 +114,12 @@ def test_calls_that_are_no_longer_wanted_are_not_made_again() -> None:
     assert line.calls == 1
 
 
-def test_a_busy_peer_is_asked_again_for_frames_alone() -> None:
-    line = Failing(transport("peer_busy"))
+@pytest.mark.parametrize("reason", ["peer_busy", "peer_stopping"])
+def test_a_peer_without_room_is_asked_again_for_frames_alone(reason: str) -> None:
+    line = Failing(transport(reason))
     with pytest.raises(TransportError):
         hello(patient(line))
-    line = Failing(transport("peer_busy"))
+    line = Failing(transport(reason))
     assert hello(patient(line).until(threading.Event())) == wire.HelloResponse()
 
 
