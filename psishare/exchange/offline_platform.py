@@ -113,6 +113,7 @@ class OfflinePlatform:
             AuthorisationError: the mandate does not cover it; that is logged.
             ConfigError: the authority is not pinned, or the dataset cannot be read.
         """
+        self._platform.count_log()
         peer = self._rooms.peers.get(authority)
         known = max([0, *self._rooms.register.heads_shown(peer.id)])
         asked = wire.ManifestRequest(dataset=dataset, mandate=mandate, known_tree_size=known)
@@ -134,6 +135,7 @@ class OfflinePlatform:
         made: Kind,
         work: Callable[[Parcel, Peer, bytes, Outgoing], None],
     ) -> Answered:
+        self._platform.count_log()
         with self._parcels.take(path, due, "authority") as parcel:
             peer = self._parcels.sender(parcel)
             exchange_id = self._exchange_of(parcel)

@@ -49,7 +49,7 @@ from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.opening import Opening, keep_own_opening
 from psishare.exchange.reasons import REFUSALS
 from psishare.exchange.receipt import SignedReceipt, sign_receipt
-from psishare.exchange.recount import recount
+from psishare.exchange.recount import recall_deliveries, recount
 from psishare.exchange.register import Row, State, require_unfinished
 from psishare.exchange.repeated_offer import repeated, require_no_end
 from psishare.exchange.restoration import Recovered, Restoration, not_restorable
@@ -130,13 +130,26 @@ class Platform:
         self._exchanges_per_authority = exchanges_per_authority
         self._draining = False
 
+    def count_log(self) -> None:
+        """Take the log's word for what was spent and delivered: a state that was lost gives nothing back.
+
+        Whatever answers authorities does so before its first answer.
+
+        Raises:
+            AuditError: the log or a kept mandate cannot be read, or the state not be written.
+            VerificationError: an entry, or a kept mandate, is not what it must be.
+        """
+        rooms = self._rooms
+        mandates = MandateArchive(rooms.home.mandates_path)
+        recall_deliveries(rooms.log, rooms.budget, rooms.register, mandates)
+        recount(rooms.log, rooms.budget)
+
     def recover(self) -> Recovered:
         """Take up the exchanges that a process left open that is gone, or record how they ended.
 
         The rest had their receipt, or their end, already.
         """
-        # A state that was lost or restored must not give back what the log says was spent.
-        recount(self._rooms.log, self._rooms.budget)
+        self.count_log()
         aborted = restored = 0
         for row in self._rooms.register.orphans():
             if row.state is State.HELD:
