@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from psishare.exchange.authority import Ask, Outcome
+    from psishare.exchange.ask import Ask
+    from psishare.exchange.authority import Outcome
     from psishare.exchange.offering import Offering
     from psishare.transport.parcel import Parcel
 

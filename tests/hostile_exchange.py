@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from psishare.exchange.authority import Ask, Authority, Outcome
+    from psishare.exchange.ask import Ask
+    from psishare.exchange.authority import Authority, Outcome
     from psishare.transport.channel import Call, Caller, Responder
 
 SECOND_AUTHORITY = "customs.example"

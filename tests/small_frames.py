@@ -10,7 +10,7 @@ import sys
 
 import psishare.client.session as session_module
 from psishare.cli import run
-from psishare.exchange.authority import Ask
+from psishare.exchange.ask import Ask
 
 
 def main() -> int:

@@ -15,7 +15,8 @@ from psishare.client.opened_home import open_log
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters
 from psishare.exchange.admission import PlatformRooms
-from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Outcome
+from psishare.exchange.ask import Ask
+from psishare.exchange.authority import Authority, AuthorityRooms, Outcome
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
 from psishare.exchange.offer import Ruleset

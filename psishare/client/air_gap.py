@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from psishare.errors import ConfigError, InputError
 from psishare.exchange.admission import PlatformRooms
-from psishare.exchange.authority import Ask, AuthorityRooms
+from psishare.exchange.ask import Ask
+from psishare.exchange.authority import AuthorityRooms
 from psishare.exchange.document import now, write_time
 from psishare.exchange.offer import Offer
 from psishare.exchange.offline_authority import OfflineAuthority, unexpected

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from psishare.errors import InputError
-from psishare.exchange.authority import Ask, Authority, AuthorityRooms, Progress
+from psishare.exchange.ask import Ask
+from psishare.exchange.authority import Authority, AuthorityRooms, Progress
 from psishare.exchange.prepared_list import KeyColumn, prepare
 from psishare.psi import suite
 from psishare.psi.suite import Output

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +20,6 @@ from psishare.audit.checkpoint import parse_checkpoint
 from psishare.errors import (
     AuditError,
     AuthorisationError,
-    InputError,
     InternalError,
     PeerError,
     ProtocolError,
@@ -44,7 +42,7 @@ from psishare.exchange.heads import (
 )
 from psishare.exchange.journal import Journal, Told
 from psishare.exchange.left_open import LeftOpen, is_unclosed, left_open, not_resumable
-from psishare.exchange.offer import WIRE_VERSION, Offer, Ruleset, operator_commitment
+from psishare.exchange.offer import WIRE_VERSION, Offer
 from psishare.exchange.offer_reply import require_answer, require_hold
 from psishare.exchange.opening import (
     COURT_FILE_NAME,
@@ -59,9 +57,10 @@ from psishare.exchange.reasons import REFUSALS, is_refusal, recorded
 from psishare.exchange.receipt import Receipt, SequenceTotals, SignedReceipt, sign_receipt
 from psishare.exchange.register import LIVE, Register, Row, State
 from psishare.exchange.run import Run
-from psishare.exchange.signed_frames import ENDED, SignedFrames
+from psishare.exchange.settlement import RESTORED, Settlement
+from psishare.exchange.signed_frames import SignedFrames
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
-from psishare.exchange.task import Task, keep_task
+from psishare.exchange.task import keep_task
 from psishare.exchange.terms import Terms
 from psishare.exchange.unfinished import KeptResult
 from psishare.mandates.archive import MandateArchive
@@ -74,13 +73,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from psishare.audit.log import Log
+    from psishare.exchange.ask import Ask
     from psishare.parties.home import Home
     from psishare.parties.peers import Peer, Peers
-    from psishare.psi.suite import Output
 
 _logger = logging.getLogger(__name__)
 
-RESTORED, UNKNOWN = "exchange_restored", "exchange_unknown"
 ABORT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
@@ -104,37 +102,6 @@ class AuthorityRooms:
     peers: Peers
     log: Log
     register: Register
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What is to be asked.
-
-    Attributes:
-        identifiers: canonical and distinct, ``binary``, in first-occurrence order.
-        kind: their kind.
-        namespace: their namespace.
-        ruleset: the canonical form they are in.
-        dataset: the platform's name for the set.
-        protocol: which protocol.
-        output: what is to be learnt.
-        mandate: the envelope's bytes.
-        operator: who runs it; only a salted commitment leaves this party.
-        frame_rows: rows of a frame.
-        task: what to remember for going on after an interruption; kept sealed.
-    """
-
-    identifiers: pa.Array
-    kind: str
-    namespace: str
-    ruleset: Ruleset
-    dataset: str
-    protocol: suite.Protocol
-    output: Output
-    mandate: bytes
-    operator: str
-    frame_rows: int = suite.MAX_FRAME_ROWS
-    task: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +168,13 @@ class Authority:
         self._current_heads = CurrentHeads(turn, platform.id, lambda: self._greet().known_tree_size)
         self._heads = PeerHeads(rooms.peers, rooms.register)
         self._left = LeftOpen(rooms.home, rooms.log, rooms.register)
+        self._settlement = Settlement(
+            rooms.register,
+            self._channel,
+            platform.id,
+            self._left,
+            close=self._close_again,
+        )
 
     def exchange(self, ask: Ask) -> Outcome:
         """Run one exchange from greeting to receipt.
@@ -230,8 +204,7 @@ class Authority:
         seed = approved.seed or _native.Seed.generate()
         # Before the offer: what cannot be computed here is not to open anything there.
         driver = authority_driver(ask.protocol, ask.output, len(ask.identifiers), seed, encoded)
-        root = _native.merkle_root(ask.identifiers)
-        offer, opening = self._make_offer(ask, hello, encoded, seed, root)
+        offer, opening = self._make_offer(ask, hello, encoded, seed)
         return _Prepared(ask, offer, opening, seed, encoded, driver)
 
     def resume(self, exchange_id: bytes, identifiers: pa.Array) -> Outcome:
@@ -259,7 +232,7 @@ class Authority:
                 raise not_resumable(row)
             self._greet()
             self._settle()
-            if row.state is State.PENDING and self._settle_receipt(row):
+            if row.state is State.PENDING and self._settlement.receipt(row):
                 return self._closed_before(row, run)
             self._require_live(exchange_id)
             with self._ending_well(run):
@@ -394,40 +367,10 @@ class Authority:
         hello: wire.HelloResponse,
         encoded: Synchronised | None,
         seed: _native.Seed,
-        root: bytes,
     ) -> tuple[Offer, Opening]:
         """Make the offer and its opening (section 5)."""
-        salt = secrets.token_bytes(32)
-        offer = Offer(
-            suite=ask.protocol.suite,
-            protocol=ask.protocol.value,
-            authority=self._id,
-            platform=self._platform.id,
-            authority_certificate=self._own_end().hex(),
-            platform_certificate=hello.certificate_sha256.hex(),
-            dataset=ask.dataset,
-            manifest_sha256=encoded.signed.sha256.hex() if encoded else None,
-            kind=ask.kind,
-            namespace=ask.namespace,
-            ruleset=ask.ruleset,
-            rows=len(ask.identifiers),
-            output=ask.output.value,
-            frame_rows=ask.frame_rows,
-            mandate_sha256=hashlib.sha256(ask.mandate).hexdigest(),
-            opening_commitment=seed.commitment(root).hex(),
-            operator_commitment=operator_commitment(ask.operator, salt).hex(),
-            nonce=secrets.token_hex(32),
-            time=write_time(now()),
-        )
-        opening = Opening(
-            protocol=ask.protocol.value,
-            seed=seed.secret_bytes().hex(),
-            input_root=root.hex(),
-            rows=len(ask.identifiers),
-            operator=ask.operator,
-            operator_salt=salt.hex(),
-        )
-        return offer, opening
+        ends = self._own_end(), hello.certificate_sha256
+        return ask.offer(self._id, self._platform.id, ends, encoded, seed, write_time(now()))
 
     def _own_end(self) -> bytes:
         """Return what stands for this side's end of the channel: its certificate's digest."""
@@ -603,6 +546,11 @@ class Authority:
         self._log_closed(exchange_id, signed)
         return signed
 
+    def _close_again(self, exchange_id: bytes, document: bytes, signature: bytes) -> None:
+        """Close, with a receipt that was signed before, and exchange cosignatures."""
+        self._finish_close(exchange_id, document, signature)
+        self._cosign_quietly(exchange_id)
+
     def _log_closed(self, exchange_id: bytes, signed: SignedReceipt) -> None:
         row = self._rooms.register.get(exchange_id)
         # A process that is gone, or a disk that was full, may have left the entry in the log.
@@ -635,51 +583,7 @@ class Authority:
 
     def _settle(self) -> None:
         """Ask what became of the exchanges with this platform that were left open (section 13)."""
-        for row in self._rooms.register.unattended():
-            if row.peer != self._platform.id or row.state is State.HELD:
-                continue
-            with contextlib.ExitStack() as stack:
-                try:
-                    stack.enter_context(self._rooms.register.attending(row.exchange_id))
-                except InputError:
-                    continue  # another process has begun to work on it
-                if row.state is State.PENDING:
-                    self._settle_receipt(row)
-                else:
-                    self._settle_left(row)
-
-    def _settle_receipt(self, row: Row) -> bool:
-        """Ask again for a receipt that an earlier connection did not bring back.
-
-        Returns:
-            Whether the exchange is closed now. It is not where the platform has to be gone on with
-            first, nor where it has ended there, which is logged then.
-        """
-        if row.receipt is None or row.authority_signature is None:
-            return False
-        try:
-            self._finish_close(row.exchange_id, row.receipt, row.authority_signature)
-        except ProtocolError as error:
-            if error.reason == RESTORED:
-                return False
-            known = self._rooms.register.get(row.exchange_id)
-            if known is None or not is_unclosed(known, error):
-                raise
-            self._left.abort(known, recorded(error), self._platform.id, self._left.requested(known))
-            return False
-        self._cosign_quietly(row.exchange_id)
-        return True
-
-    def _settle_left(self, row: Row) -> None:
-        """Abort an exchange that has ended at the platform; leave one that can go on."""
-        request = wire.ResumeRequest(exchange_id=row.exchange_id)
-        try:
-            self._channel.call(Call.RESUME, request)
-        except ProtocolError as error:
-            # An offer that never arrived can be made again as long as it is timely.
-            if error.reason == ENDED or (error.reason == UNKNOWN and row.state is State.OPENED):
-                last = self._left.requested(row)
-                self._left.abort(row, error.reason, self._platform.id, last)
+        self._settlement.settle()
 
     def _cosign_quietly(self, exchange_id: bytes) -> bool:
         """Exchange cosignatures; a failure never holds back a result, and False tells of it."""

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from google.protobuf.message import Message
 
-    from psishare.exchange.authority import Ask, AuthorityRooms, Progress
+    from psishare.exchange.ask import Ask
+    from psishare.exchange.authority import AuthorityRooms, Progress
     from psishare.exchange.authority_driver import Driver
     from psishare.exchange.run import Run
     from psishare.parties.peers import Peer

@@ -36,7 +36,7 @@ from psishare.transport.channel import Call, Caller
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -426,7 +426,7 @@ class Forger:
         asked = stage.ask(OURS[:rows], protocol=protocol, output=output, mandate=self.mandate)
         hello = self.authority._greet()
         seed = _native.Seed.generate()
-        offer, opening = self.authority._make_offer(asked, hello, None, seed, bytes(32))
+        offer, opening = self.authority._make_offer(asked, hello, None, seed)
         run = self.authority._begin(asked, offer, opening, seed)
         self.terms = self.authority._open(run, None)
         self.id = self.terms.exchange_id

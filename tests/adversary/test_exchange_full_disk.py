@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.platform import Platform
     from psishare.exchange.register import Register
 

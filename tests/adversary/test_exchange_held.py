@@ -27,7 +27,7 @@ from psishare.transport.channel import Call
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.platform import Platform
     from psishare.exchange.register import Row
 

@@ -41,7 +41,7 @@ from psishare.transport.channel import Call, Caller
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.platform import Platform
 
 pytestmark = pytest.mark.usefixtures("impatient")

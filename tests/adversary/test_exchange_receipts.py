@@ -30,7 +30,7 @@ from psishare.transport.channel import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.parties.home import Home
 
 ECDH = suite.Protocol.ECDH

@@ -38,7 +38,7 @@ from psishare.psi.suite import Output
 from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.offering import Offering
     from psishare.exchange.platform import Platform
 

@@ -68,7 +68,7 @@ from psishare.transport.channel import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.platform import Platform
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

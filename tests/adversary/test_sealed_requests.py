@@ -53,7 +53,7 @@ from psishare.psi import suite
 from psishare.transport.channel import Call
 
 if TYPE_CHECKING:
-    from psishare.exchange.authority import Ask
+    from psishare.exchange.ask import Ask
     from psishare.exchange.platform import Platform
     from psishare.mandates.mandate import Mandate
 
