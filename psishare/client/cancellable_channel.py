@@ -5,12 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from psishare.transport.channel import Call
+from psishare.transport.channel import Call, ClosedOnExit
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from google.protobuf.message import Message
 
     from psishare.client.cancellation import Cancellation
@@ -21,7 +18,7 @@ FINISHING: Final = frozenset({Call.CLOSE, Call.COSIGN, Call.ABORT})
 CALLS_AT_ONCE: Final = 16
 
 
-class CancellableChannel:
+class CancellableChannel(ClosedOnExit):
     """A ``Channel`` over another one. It does not close the other.
 
     Args:
@@ -55,16 +52,3 @@ class CancellableChannel:
     def close(self) -> None:
         """Make no more calls."""
         self._calls.shutdown(wait=False, cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Make no more calls."""
-        self.close()

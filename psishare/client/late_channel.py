@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self
 
+from psishare.transport.channel import ClosedOnExit
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from google.protobuf.message import Message
 
     from psishare.transport.channel import Call, Channel
 
 
-class LateChannel:
+class LateChannel(ClosedOnExit):
     """A ``Channel`` whose connection is made at the first call; a failure there is that call's.
 
     Args:
@@ -57,16 +58,3 @@ class LateChannel:
             if self._channel is not None:
                 self._channel.close()
                 self._channel = None
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the channel."""
-        self.close()

@@ -17,15 +17,13 @@ from psishare.exchange.transcript import Transcript
 from psishare.psi.suite import Output, Sequence, n_frames
 from psishare.transport import fault
 from psishare.transport import wire_pb2 as wire
-from psishare.transport.channel import Call
+from psishare.transport.channel import Call, ClosedOnExit
 from psishare.transport.message import parse
 from psishare.transport.parcel import FAULT, TAGS, malformed
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from google.protobuf.message import Message
 
@@ -37,7 +35,7 @@ AWAITED = "answer_awaited"
 RESTORED = "exchange_restored"
 
 
-class _ParcelChannel:
+class _ParcelChannel(ClosedOnExit):
     """What the channels over a platform's parcels have in common."""
 
     def __init__(self, parcels: Parcels, parcel: Parcel) -> None:
@@ -65,19 +63,6 @@ class _ParcelChannel:
     def close(self) -> None:
         """Close the parcel."""
         self._parcel.close()
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the parcel."""
-        self.close()
 
 
 class AnswerChannel(_ParcelChannel):

@@ -43,15 +43,13 @@ from psishare.mandates.envelope import read_envelope
 from psishare.psi import suite
 from psishare.psi.suite import Sequence
 from psishare.transport import wire_pb2 as wire
-from psishare.transport.channel import Call
+from psishare.transport.channel import Call, ClosedOnExit
 from psishare.transport.parcel import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     import pyarrow as pa
     from google.protobuf.message import Message
@@ -326,7 +324,7 @@ class OfflineAuthority(Authority):
         return Addressed(kind, self._platform, offer.exchange_id, offer.mandate_sha256, expires)
 
 
-class _NoChannel:
+class _NoChannel(ClosedOnExit):
     """What stands for a channel before a parcel has come back."""
 
     def __init__(self, peer: str) -> None:
@@ -336,17 +334,6 @@ class _NoChannel:
         raise InternalError(f"{call.step} has nobody to go to", mend="Report this fault.")
 
     def close(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
         """Do nothing."""
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from psishare.errors import TransportError
+from psishare.transport.channel import ClosedOnExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from google.protobuf.message import Message
 
@@ -30,7 +30,7 @@ COME_AGAIN: Final = frozenset({"peer_busy", "peer_stopping"})
 """For which a platform asks to come again, with new heads."""
 
 
-class PatientChannel:
+class PatientChannel(ClosedOnExit):
     """A ``Channel`` over another one.
 
     Args:
@@ -89,16 +89,3 @@ class PatientChannel:
     def close(self) -> None:
         """Close the channel beneath."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the channel."""
-        self.close()

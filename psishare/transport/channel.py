@@ -5,6 +5,7 @@ The table of calls is the service in ``protocols/specs/wire.proto``; a test comp
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -120,6 +121,27 @@ class Channel(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close the channel."""
+
+
+class ClosedOnExit(ABC):
+    """What is closed at the end of its ``with``, however that ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is held. Closing again does nothing."""
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
 
 
 class Responder(Protocol):

@@ -16,7 +16,7 @@ import grpc
 from psishare.errors import ConfigError, ProtocolError
 from psishare.transport.address import Address
 from psishare.transport.certificate import roots_of
-from psishare.transport.channel import SERVICE, Call, closed
+from psishare.transport.channel import SERVICE, Call, ClosedOnExit, closed
 from psishare.transport.fault import PASSING
 from psishare.transport.grpc_failure import FailureReader
 from psishare.transport.grpc_settings import client_options
@@ -24,7 +24,6 @@ from psishare.transport.message import parse, serialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Final, Self
 
     from google.protobuf.message import Message
@@ -41,7 +40,7 @@ PROBE_PATH: Final = f"/{SERVICE}/Probe"
 CONNECTION: Final = "the connection"
 
 
-class GrpcChannel:
+class GrpcChannel(ClosedOnExit):
     """A ``Channel`` to one peer over TLS. Made by ``connect``; safe to use from several threads.
 
     Attributes:
@@ -118,19 +117,6 @@ class GrpcChannel:
         """Give up what is under way and free the connection. Closing again does nothing."""
         self._closed.set()
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the channel."""
-        self.close()
 
     def _probe(self) -> None:
         try:

@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING
 
 from psishare.errors import PsishareError
 from psishare.transport import fault
-from psishare.transport.channel import closed
+from psishare.transport.channel import ClosedOnExit, closed
 from psishare.transport.endpoint import answer
 from psishare.transport.message import parse, serialise
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from google.protobuf.message import Message
 
     from psishare.transport.channel import Call, Caller, Responder
 
 
-class MemoryChannel:
+class MemoryChannel(ClosedOnExit):
     """A ``Channel`` without a network.
 
     A peer that misbehaves is a subclass that overrides ``exchange``.
@@ -58,16 +55,3 @@ class MemoryChannel:
     def close(self) -> None:
         """Refuse calls from now on."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        """Return the channel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the channel."""
-        self.close()

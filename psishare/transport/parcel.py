@@ -26,13 +26,12 @@ from psishare.keys import canonical
 from psishare.keys.sealed_stream import KEY_BYTES, StreamOpener, StreamSealer
 from psishare.keys.sealing import seal
 from psishare.keys.statement import sign_statement, verify_statement
-from psishare.transport.channel import Call
+from psishare.transport.channel import Call, ClosedOnExit
 from psishare.transport.message import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from psishare.keys.sealing import SealingKey, SealingKeys
@@ -161,7 +160,7 @@ class ParcelWriter:
         self._stream.finish()
 
 
-class Parcel:
+class Parcel(ClosedOnExit):
     """A parcel that has been opened and checked as a whole. Use as a context manager.
 
     Records are numbered from 0, those of log heads left out. Several threads may read at once.
@@ -236,19 +235,6 @@ class Parcel:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
-
-    def __enter__(self) -> Self:
-        """Return the parcel."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
     def _index(self) -> None:
         """Read the whole parcel once, and note where its records begin."""
