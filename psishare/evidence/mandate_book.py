@@ -16,7 +16,7 @@ from psishare.errors import AuthorisationError, VerificationError
 from psishare.evidence.trust import trusted_card
 from psishare.exchange.document import read_time
 from psishare.exchange.transcript import Transcript
-from psishare.mandates.check import CLOCK_TOLERANCE_S, Request, check_mandate
+from psishare.mandates.check import CLOCK_TOLERANCE_S, check_mandate
 from psishare.mandates.envelope import TrustedKeys, read_envelope, verify_envelope
 
 if TYPE_CHECKING:
@@ -113,22 +113,10 @@ class MandateBook:
         mandate = self._mandates.get(offer.mandate_sha256)
         if mandate is None:
             return NOT_SEEN
-        asked = Request(
-            authority=offer.authority,
-            platform=offer.platform,
-            protocol=offer.protocol,
-            dataset=offer.dataset,
-            kind=offer.kind,
-            output=offer.output,
-            rows=offer.rows,
-            namespace=offer.namespace,
-            ruleset_sha256=offer.ruleset.digest,
-            frame_rows=offer.frame_rows,
-        )
         try:
             check_mandate(
                 mandate,
-                asked,
+                offer.request,
                 now=read_time(answer.time),
                 clock_tolerance_s=self._clock_tolerance_s,
             )

@@ -16,7 +16,7 @@ from psishare.exchange.offer import OFFER, WIRE_VERSION, Offer
 from psishare.keys.statement import verify_statement
 from psishare.mandates.asked import Asked
 from psishare.mandates.budget import Claim
-from psishare.mandates.check import Request, check_mandate
+from psishare.mandates.check import check_mandate
 from psishare.mandates.decision import Decision, Verdict, decide
 from psishare.mandates.envelope import TrustedKeys, VerifiedMandate, verify_envelope
 from psishare.mandates.notices import Notices
@@ -183,7 +183,7 @@ class Admission:
                 reason="mandate_mismatch",
             )
         verified = self.verify_mandate(envelope)
-        request, tolerance_s = _request(offer), self._rooms.policy.clock_tolerance_s
+        request, tolerance_s = offer.request, self._rooms.policy.clock_tolerance_s
         # Before what may have become known since: what the mandate says of itself.
         check_mandate(verified.mandate, request, now=now(), clock_tolerance_s=tolerance_s)
         self.require_in_force(verified)
@@ -238,21 +238,6 @@ class Admission:
     def _trusted(self) -> TrustedKeys:
         peers = self._rooms.peers
         return TrustedKeys(issuers=peers.trusted("issuer"), validators=peers.trusted("validator"))
-
-
-def _request(offer: Offer) -> Request:
-    return Request(
-        authority=offer.authority,
-        platform=offer.platform,
-        protocol=offer.protocol,
-        dataset=offer.dataset,
-        kind=offer.kind,
-        output=offer.output,
-        rows=offer.rows,
-        namespace=offer.namespace,
-        ruleset_sha256=offer.ruleset.digest,
-        frame_rows=offer.frame_rows,
-    )
 
 
 def require_not_revoked(offering: Offering) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from psishare.exchange.document import Digest, Document, Name, PartyId, Rows, Time
+from psishare.mandates.check import Request
 
 WIRE_VERSION = 2
 OFFER = "offer"
@@ -52,6 +53,22 @@ class Offer(Document):
     def exchange_id(self) -> bytes:
         """The exchange's id: SHA-256 of the offer."""
         return self.sha256
+
+    @property
+    def request(self) -> Request:
+        """What a mandate is asked to allow."""
+        return Request(
+            authority=self.authority,
+            platform=self.platform,
+            protocol=self.protocol,
+            dataset=self.dataset,
+            kind=self.kind,
+            output=self.output,
+            rows=self.rows,
+            namespace=self.namespace,
+            ruleset_sha256=self.ruleset.digest,
+            frame_rows=self.frame_rows,
+        )
 
     @property
     def is_offline(self) -> bool:
