@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from securesystemslib.dsse import Envelope
@@ -55,12 +55,14 @@ class VerifiedMandate:
         mandate: its content.
         payload_sha256: of the mandate, whoever has signed it.
         envelope_sha256: of the envelope, with its signatures.
+        keys: issuer's and validator's, under which they were trusted when it was verified.
         validated: whether the validator has signed too; False only for an emergency.
     """
 
     mandate: Mandate
     payload_sha256: bytes
     envelope_sha256: bytes
+    keys: tuple[bytes, bytes] = field(repr=False)
     validated: bool
 
 
@@ -147,8 +149,22 @@ def verify_envelope(
         mandate,
         hashlib.sha256(envelope.payload).digest(),
         hashlib.sha256(data).digest(),
+        keys=(issuer_key, validator_key),
         validated=validated,
     )
+
+
+def require_still_trusted(verified: VerifiedMandate, trusted: TrustedKeys) -> None:
+    """Refuse a mandate that was verified before its issuer or validator ceased to be trusted.
+
+    Raises:
+        AuthorisationError: ``mandate_issuer_untrusted`` or ``mandate_validator_untrusted``.
+    """
+    mandate, (issuer_key, validator_key) = verified.mandate, verified.keys
+    if trusted.issuers.get(mandate.issuer) != issuer_key:
+        raise _untrusted(mandate.issuer, "issuer")
+    if trusted.validators.get(mandate.validator) != validator_key:
+        raise _untrusted(mandate.validator, "validator")
 
 
 def _parse(data: bytes) -> tuple[Envelope, Mandate]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from psishare.errors import ConfigError, VerificationError
 from psishare.mandates.check import check_validation
+from psishare.mandates.envelope import require_still_trusted
 from psishare.mandates.revocation_folder import RevocationFolder
 from psishare.mandates.succession import Successions
 
@@ -53,13 +54,15 @@ class Notices:
     def require_in_force(
         self, verified: VerifiedMandate, trusted: TrustedKeys, policy: Policy, *, now: datetime
     ) -> None:
-        """Refuse a mandate that lacks its validator, is revoked, or is superseded.
+        """Refuse a mandate whose parties are trusted no more, or that is unvalidated, revoked, superseded.
 
         Raises:
-            AuthorisationError: ``policy_validator_role``, ``policy_emergency``,
+            AuthorisationError: ``mandate_issuer_untrusted``, ``mandate_validator_untrusted``,
+                ``policy_validator_role``, ``policy_emergency``,
                 ``mandate_validation_overdue``, ``mandate_revoked``, ``mandate_revocations_stale`` or
                 ``mandate_superseded``: the first rule that fails.
         """
+        require_still_trusted(verified, trusted)
         policy.require_validator_role(verified.mandate)
         check_validation(
             verified,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stage import AUTHORITY, PLATFORM, Stage
+from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
 from psishare.audit.log import Log
 from psishare.errors import AuditError, AuthorisationError
@@ -55,6 +55,23 @@ def test_nothing_is_evaluated_after_the_mandate_has_expired(
     with pytest.raises(AuthorisationError) as refused:
         stage.asker(channel).exchange(stage.ask(OURS))
     assert refused.value.reason == "mandate_expired"
+    for name in (PLATFORM, AUTHORITY):
+        assert stage.entries(name)[-1] == "exchange.aborted"
+        assert endings(stage, name) == [Ending.ABORTED]
+
+
+@pytest.mark.parametrize("how", ["revoke", "remove"])
+@pytest.mark.parametrize("party", [ISSUER, VALIDATOR])
+def test_nothing_is_evaluated_once_who_signed_the_mandate_is_not_trusted(
+    stage: Stage, party: str, how: str
+) -> None:
+    platform = stage.responder(stage.encode(OURS))
+    untrust = getattr(stage.platform.peers, how)
+    channel = ActsBefore(stage, platform, Call.EVALUATE, lambda: untrust(party))
+    with pytest.raises(AuthorisationError) as refused:
+        stage.asker(channel).exchange(stage.ask(OURS))
+    role = "issuer" if party == ISSUER else "validator"
+    assert refused.value.reason == f"mandate_{role}_untrusted"
     for name in (PLATFORM, AUTHORITY):
         assert stage.entries(name)[-1] == "exchange.aborted"
         assert endings(stage, name) == [Ending.ABORTED]
