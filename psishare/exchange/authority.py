@@ -80,6 +80,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 ABORT_TIMEOUT_S = 5.0
+RESTARTS_MAX = 16
+"""How often a platform may start again in one exchange before a person has to look."""
 
 T = TypeVar("T")
 
@@ -470,9 +472,13 @@ class Authority:
     def _ask_until_closed(
         self, run: Run, identifiers: pa.Array, terms: Terms, driver: Driver, elements: int
     ) -> tuple[pa.Array, SignedReceipt]:
-        """Ask and close; begin where the platform is when it has started again meanwhile."""
+        """Ask and close; begin where the platform is when it has started again meanwhile.
+
+        Raises:
+            TransportError: ``peer_silent``: it says so again and again.
+        """
         answered = self._how_far(run) if run.resumed else 0
-        while True:
+        for _ in range(RESTARTS_MAX + 1):
             try:
                 matched, totals = self._ask_all(run, identifiers, terms, driver, answered)
                 with run.unfinished() as unfinished:
@@ -483,6 +489,12 @@ class Authority:
                 if error.reason != RESTORED:
                     raise
             answered = self._how_far(run)
+        raise TransportError(
+            f"{self._platform.id} has started again {RESTARTS_MAX} times in this exchange",
+            mend="Ask the platform's operator what ends its server, then go on.",
+            reason="peer_silent",
+            party=self._platform.id,
+        )
 
     def _ask_all(
         self, run: Run, identifiers: pa.Array, terms: Terms, driver: Driver, answered: int

@@ -262,6 +262,28 @@ def test_a_platform_that_starts_again_gets_no_other_elements_blinded(stage: Stag
     assert told(stage, AUTHORITY)[-1] == ("exchange.aborted", "frame_changed")
 
 
+def test_a_platform_that_always_starts_again_is_left_open_after_a_while(stage: Stage) -> None:
+    platform = serving(stage, Protocol.ECDH)
+    resumed: list[Call] = []
+
+    class Unsettled(MemoryChannel):
+        def exchange(self, call: Call, request: bytes) -> bytes:
+            if call is Call.RESUME:
+                resumed.append(call)
+                # Without a bound there is no end to it.
+                assert len(resumed) < 100
+            if call is Call.EVALUATE:
+                again = "it has started again"
+                raise ProtocolError(again, mend="-", reason="exchange_restored", party=PLATFORM)
+            return super().exchange(call, request)
+
+    line = Unsettled(platform, stage.caller(), PLATFORM)
+    error = failed(stage.asker(line), stage.ask(OURS, protocol=Protocol.ECDH))
+    assert (type(error), error.reason) == (TransportError, "peer_silent")
+    outcome = stage.asker(stage.channel(platform)).resume(left(stage).exchange_id, column(OURS))
+    right(stage, outcome, Output.MATCHES)
+
+
 def test_another_list_is_refused_and_the_exchange_stays_as_it_is(stage: Stage) -> None:
     platform = serving(stage, Protocol.ECDH)
     line = Dying(platform, stage.caller(), Call.EVALUATE, after=True)
