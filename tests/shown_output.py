@@ -6,18 +6,22 @@ sides. A line ``...`` in the document stands for any lines.
 
 from __future__ import annotations
 
+import difflib
 import re
 
 ANY_LINES = "..."
 VARYING = (
     (r"\b\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", "TIME"),
     (r"\b\d{4}-\d{2}-\d{2} \d{2}:\d{2}\b", "TIME"),
+    (r"\b\d{4}-\d{2}-\d{2}\b", "DATE"),
     (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r"\b[0-9a-f]{32}\b", "ID"),
     (r"\b[0-9a-f]{16}\b", "DIGEST"),
     (r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b", "ID"),
     (r"\b127\.0\.0\.1:\d+", "ADDRESS"),
-    (r"\b\d+\.\d s\b", "SECONDS"),
+    (r"\b\d+(?:\.\d)? s\b", "SECONDS"),
+    (r"\b[\d,]+ MiB are free", "SIZE are free"),
+    (r", in /\S+/", ", in FOLDER/"),
     (r"(?m)^(fingerprint )?( *)[a-z]{3,8}(?: +[a-z]{3,8}){3}$", r"\1WORDS"),
     (r"(?m)^home .*/", "home FOLDER/"),
     (r"─+", "─"),
@@ -38,7 +42,7 @@ def assert_shown(shown: str, printed: str) -> None:
     """Fail where a document does not show what was printed."""
     expected, found = without_varying(shown), without_varying(printed)
     if ANY_LINES not in expected:
-        assert found == expected
+        assert found == expected, "\n".join(difflib.ndiff(expected, found))
         return
     at = expected.index(ANY_LINES)
     tail = expected[at + 1 :]

@@ -98,7 +98,8 @@ class StateFile:
         except sqlite3.DatabaseError:
             raise ConfigError(
                 f"{self.path} is not a state file of psishare, or is damaged",
-                mend="Restore it from a backup of the home folder.",
+                mend="Put back its newest copy from a backup; or move it away: budgets are counted again from"
+                " the log, and what was left open is lost.",
                 reason="state_invalid",
             ) from None
 
