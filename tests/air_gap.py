@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from stage import AUTHORITY, NAME, PLATFORM, Stage, column
 
-from psishare.exchange.authority import AuthorityRooms
 from psishare.exchange.document import now
 from psishare.exchange.offline_authority import OfflineAuthority
 from psishare.exchange.offline_platform import Answered, OfflinePlatform
 from psishare.exchange.parcels import Parcels
+from psishare.exchange.rooms import AuthorityRooms
 from psishare.transport.parcel import Kind
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from psishare.client import init_party
 from psishare.client.opened_home import open_log
 from psishare.datasets.manifest import Ruleset as ManifestRuleset
 from psishare.datasets.store import DatasetStore, Parameters
-from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.ask import Ask
-from psishare.exchange.authority import Authority, AuthorityRooms, Outcome
+from psishare.exchange.authority import Authority, Outcome
 from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
 from psishare.exchange.offer import Ruleset
 from psishare.exchange.offering import EncodedOffering, ListOffering, Offering
 from psishare.exchange.platform import Platform
 from psishare.exchange.register import Register
+from psishare.exchange.rooms import AuthorityRooms, PlatformRooms
 from psishare.mandates.budget import Budget
 from psishare.mandates.case_reference import CaseReference
 from psishare.mandates.draft import draft

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psishare.errors import ConfigError, InputError
-from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.ask import Ask
-from psishare.exchange.authority import AuthorityRooms
 from psishare.exchange.document import now, write_time
 from psishare.exchange.offer import Offer
 from psishare.exchange.offline_authority import OfflineAuthority, unexpected
@@ -20,6 +18,7 @@ from psishare.exchange.offline_platform import OfflinePlatform
 from psishare.exchange.parcels import Parcels, give_out, require_free
 from psishare.exchange.platform import Platform
 from psishare.exchange.prepared_list import KeyColumn, prepare
+from psishare.exchange.rooms import AuthorityRooms, PlatformRooms
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 
     from psishare.client.party import Party
     from psishare.datasets.manifest import SignedManifest
-    from psishare.exchange.authority import Progress
     from psishare.exchange.offering import Offering
     from psishare.exchange.offline_platform import Answered
     from psishare.exchange.prepared_list import PreparedList
+    from psishare.exchange.progress import Progress
     from psishare.exchange.register import Row
     from psishare.parties.peers import Peer
     from psishare.tables import Table
@@ -45,10 +44,10 @@ if TYPE_CHECKING:
 from psishare.client.input_table import input_table
 from psishare.client.match import Match, match_of, tells_no_row
 from psishare.client.opened_home import require_role
-from psishare.client.progress import quiet, rows_read
 from psishare.client.resumption import key_again, table_again, task_again, task_of
 from psishare.client.served_list import ListSource, encoded, listed, matches_writer
 from psishare.client.session import choice, login, read_mandate
+from psishare.exchange.progress import quiet, rows_read
 
 EXPIRES_DAYS = 30
 

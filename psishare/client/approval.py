@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psishare.client.opened_home import require_role
-from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.approvals import Approvals, hold_of
 from psishare.exchange.offer import Offer
+from psishare.exchange.rooms import PlatformRooms
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
 from psishare.mandates.envelope import read_envelope

@@ -10,13 +10,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from psishare.client.cancellation import Cancellation
-from psishare.client.progress import quiet
 from psishare.errors import CancellationError
+from psishare.exchange.progress import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from psishare.exchange.authority import Progress
+    from psishare.exchange.progress import Progress
 
 P = ParamSpec("P")
 T = TypeVar("T")

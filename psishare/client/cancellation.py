@@ -11,7 +11,7 @@ from psishare.errors import CancellationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from psishare.exchange.authority import Progress
+    from psishare.exchange.progress import Progress
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from psishare.tables import ResultFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psishare.exchange.authority import Progress
+    from psishare.exchange.progress import Progress
 
 
 from psishare.client.input_table import input_table
-from psishare.client.progress import quiet
+from psishare.exchange.progress import quiet
 
 
 def check_list(

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from psishare.client.cancellation import Cancellation
     from psishare.client.match import Match
     from psishare.datasets.manifest import SignedManifest
-    from psishare.exchange.authority import Progress
     from psishare.exchange.left_open import Resumable
     from psishare.exchange.offering import Offering
+    from psishare.exchange.progress import Progress
     from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
     from psishare.transport.limits import Limits
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 from psishare.client.heartbeat import HEARTBEAT_S
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
-from psishare.client.progress import advanced, quiet, rows_read
 from psishare.client.renewal import certificate_warnings
 from psishare.client.resumption import abandon, key_again, left_open, table_again, task_again
 from psishare.client.served_list import ListSource, encoded, listed, matches_writer
 from psishare.client.server import Server
 from psishare.client.session import RETRY_FOR_S, Session
+from psishare.exchange.progress import advanced, quiet, rows_read
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_N_MAX = 2**24

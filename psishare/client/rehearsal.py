@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import require_role
-from psishare.client.progress import quiet, rows_read
 from psishare.errors import AuthorisationError, InputError
 from psishare.exchange.document import now
 from psishare.exchange.list_quality import ListQuality, list_quality
 from psishare.exchange.prepared_list import KeyColumn, prepare
 from psishare.exchange.prepared_request import NOT_APPROVED, approved_input
+from psishare.exchange.progress import quiet, rows_read
 from psishare.mandates.check import Request, mandate_rules
 from psishare.mandates.envelope import TrustedKeys, read_envelope, verify_envelope
 from psishare.mandates.rule import Rule
 from psishare.parties.peers import Peers
 
 if TYPE_CHECKING:
-    from psishare.exchange.authority import Progress
+    from psishare.exchange.progress import Progress
     from psishare.mandates.mandate import Mandate
     from psishare.parties.home import Home
     from psishare.tables import Table

@@ -14,7 +14,7 @@ from psishare.mandates.envelope import read_envelope, sign_envelope
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from psishare.exchange.authority import Progress
+    from psishare.exchange.progress import Progress
     from psishare.mandates.mandate import Mandate
     from psishare.parties.card import Card
     from psishare.parties.home import Home
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import require_role
-from psishare.client.progress import advanced, quiet, rows_read
+from psishare.exchange.progress import advanced, quiet, rows_read
 
 
 @dataclass(frozen=True, slots=True)

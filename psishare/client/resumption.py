@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psishare.errors import InputError
-from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.left_open import LeftOpen, not_resumable
 from psishare.exchange.offer import Offer
 from psishare.exchange.platform import Platform
 from psishare.exchange.prepared_list import KeyColumn
+from psishare.exchange.rooms import PlatformRooms
 from psishare.exchange.task import InputFile, Task, read_task
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy

@@ -17,8 +17,8 @@ from psishare.client.opened_home import tls_identity
 from psishare.client.reminder import Reminder
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
-from psishare.exchange.admission import PlatformRooms
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S, Platform
+from psishare.exchange.rooms import PlatformRooms
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy
 from psishare.transport.address import Address

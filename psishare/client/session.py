@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from psishare.errors import InputError
 from psishare.exchange.ask import Ask
-from psishare.exchange.authority import Authority, AuthorityRooms, Progress
+from psishare.exchange.authority import Authority
 from psishare.exchange.prepared_list import KeyColumn, prepare
+from psishare.exchange.progress import Progress
+from psishare.exchange.rooms import AuthorityRooms
 from psishare.psi import suite
 from psishare.psi.suite import Output
 from psishare.tables import ResultFile
@@ -36,8 +38,8 @@ from psishare.client.cancellation import Cancellation
 from psishare.client.input_table import input_table
 from psishare.client.late_channel import LateChannel
 from psishare.client.match import Match, match_of, tells_no_row
-from psishare.client.progress import quiet, rows_read
 from psishare.client.resumption import task_of
+from psishare.exchange.progress import quiet, rows_read
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

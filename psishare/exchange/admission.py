@@ -6,7 +6,6 @@ Nothing here touches the group. The first rule that fails is the reason code; th
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,37 +24,12 @@ from psishare.psi.openmined import MAX_ROWS
 from psishare.psi.suite import Output
 
 if TYPE_CHECKING:
-    from psishare.audit.log import Log
     from psishare.exchange.catalogue import Catalogue
     from psishare.exchange.offering import Offering
-    from psishare.exchange.register import Register
-    from psishare.mandates.budget import Budget
-    from psishare.mandates.policy import Policy
-    from psishare.parties.home import Home
-    from psishare.parties.peers import Peer, Peers
+    from psishare.exchange.rooms import PlatformRooms
+    from psishare.parties.peers import Peer
     from psishare.transport.channel import Caller
     from psishare.transport.wire_pb2 import OfferRequest
-
-
-@dataclass
-class PlatformRooms:
-    """What the platform's side works with.
-
-    Attributes:
-        home: keys, card and folders.
-        peers: pinned parties.
-        log: the audit log.
-        budget: reservations and charges.
-        register: the exchanges.
-        policy: the platform's own rules; may be exchanged for others, which count from then on.
-    """
-
-    home: Home
-    peers: Peers
-    log: Log
-    budget: Budget
-    register: Register
-    policy: Policy
 
 
 class Admission:

@@ -20,10 +20,10 @@ from psishare.mandates.envelope import read_envelope
 from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
-    from psishare.exchange.admission import PlatformRooms
     from psishare.exchange.journal import Journal
     from psishare.exchange.offer import Offer
     from psishare.exchange.register import Row
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.keys.signer import Signer
     from psishare.mandates.mandate import Mandate
 

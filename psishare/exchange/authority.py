@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,9 +52,10 @@ from psishare.exchange.opening import (
 )
 from psishare.exchange.patient_channel import PatientChannel
 from psishare.exchange.prepared_request import approved_input
+from psishare.exchange.progress import Progress, advanced
 from psishare.exchange.reasons import REFUSALS, is_refusal, recorded
 from psishare.exchange.receipt import Receipt, SequenceTotals, SignedReceipt, sign_receipt
-from psishare.exchange.register import LIVE, Register, Row, State
+from psishare.exchange.register import LIVE, Row, State
 from psishare.exchange.run import Run
 from psishare.exchange.settlement import RESTORED, Settlement
 from psishare.exchange.signed_frames import SignedFrames
@@ -70,12 +70,13 @@ from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import pyarrow as pa
 
-    from psishare.audit.log import Log
     from psishare.exchange.ask import Ask
-    from psishare.parties.home import Home
-    from psishare.parties.peers import Peer, Peers
+    from psishare.exchange.rooms import AuthorityRooms
+    from psishare.parties.peers import Peer
 
 _logger = logging.getLogger(__name__)
 
@@ -84,26 +85,6 @@ RESTARTS_MAX = 16
 """How often a platform may start again in one exchange before a person has to look."""
 
 T = TypeVar("T")
-
-Progress = Callable[[str, int, int], None]
-"""Called with a step's name, what is done of it, and its total (0: unknown)."""
-
-
-@dataclass(frozen=True)
-class AuthorityRooms:
-    """What the authority's side works with.
-
-    Attributes:
-        home: keys, card and folders.
-        peers: pinned parties.
-        log: the audit log.
-        register: the exchanges.
-    """
-
-    home: Home
-    peers: Peers
-    log: Log
-    register: Register
 
 
 @dataclass(frozen=True)
@@ -158,8 +139,9 @@ class Authority:
     ) -> None:
         self._rooms = rooms
         self._once = channel
+        tries = advanced(progress, f"no answer from {channel.peer}, trying again", 0)
         self._channel = PatientChannel(
-            channel, retry_for_s=retry_for_s, waiting=self._count_tries()
+            channel, retry_for_s=retry_for_s, waiting=lambda _peer: tries(1)
         )
         self._platform = platform
         self._progress = progress
@@ -306,16 +288,6 @@ class Authority:
                     party=self._platform.id,
                 )
         return there.answered
-
-    def _count_tries(self) -> Callable[[str], None]:
-        tries = 0
-
-        def again(peer: str) -> None:
-            nonlocal tries
-            tries += 1
-            self._progress(f"no answer from {peer}, trying again", tries, 0)
-
-        return again
 
     # Connect.
 
@@ -512,7 +484,9 @@ class Authority:
             )
             try:
                 with contextlib.closing(frames):
-                    matched = driver.run(identifiers, frames, self._asked(len(identifiers)))
+                    matched = driver.run(
+                        identifiers, frames, advanced(self._progress, "asking", len(identifiers))
+                    )
             except PsishareError as error:
                 cause = frames.cause_of(error)
                 if cause is error:
@@ -523,16 +497,6 @@ class Authority:
                 if run.last is None or last.frames >= run.last.frames:
                     run.last = last
         return matched, frames.totals()
-
-    def _asked(self, n_rows: int) -> Callable[[int], None]:
-        done = 0
-
-        def advanced(rows: int) -> None:
-            nonlocal done
-            done += rows
-            self._progress("asking", done, n_rows)
-
-        return advanced
 
     def _close(
         self, exchange_id: bytes, terms: Terms, totals: dict[str, SequenceTotals]

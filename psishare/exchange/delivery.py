@@ -22,10 +22,11 @@ from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
     from psishare.datasets.dataset import Dataset
-    from psishare.exchange.admission import Admission, PlatformRooms
+    from psishare.exchange.admission import Admission
     from psishare.exchange.catalogue import Catalogue
     from psishare.exchange.journal import Journal
     from psishare.exchange.offering import EncodedOffering
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.mandates.envelope import VerifiedMandate
     from psishare.parties.peers import Peer
 

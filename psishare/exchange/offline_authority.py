@@ -35,6 +35,7 @@ from psishare.exchange.journal import Journal
 from psishare.exchange.left_open import not_resumable
 from psishare.exchange.offer import Offer
 from psishare.exchange.parcels import Addressed, Parcels
+from psishare.exchange.progress import advanced
 from psishare.exchange.register import LIVE, Row, State
 from psishare.exchange.signed_requests import SignedRequests
 from psishare.exchange.synchronise import Source, Synchronised, synchronise
@@ -55,8 +56,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from psishare.exchange.ask import Ask
-    from psishare.exchange.authority import AuthorityRooms, Progress
     from psishare.exchange.authority_driver import Driver
+    from psishare.exchange.progress import Progress
+    from psishare.exchange.rooms import AuthorityRooms
     from psishare.exchange.run import Run
     from psishare.parties.peers import Peer
     from psishare.transport.channel import Channel
@@ -263,7 +265,7 @@ class OfflineAuthority(Authority):
         approved = read_envelope(run.mandate).mandate.sealed_request
         chain = Transcript(Sequence.REQUESTS, offer.exchange_id)
         signed = SignedRequests(chain, self._signer, approved)
-        asked = self._asked(len(identifiers))
+        asked = advanced(self._progress, "asking", len(identifiers))
         with (
             self._parcels.making(kept, self._addressed(Kind.REQUEST, offer)) as out,
             run.retained() as retained,

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from psishare.exchange.admission import PlatformRooms
     from psishare.exchange.parcels import Outgoing
     from psishare.exchange.platform import Platform
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.parties.peers import Peer
     from psishare.transport.channel import Responder
     from psishare.transport.parcel import Parcel

@@ -18,9 +18,9 @@ from psishare.exchange.reasons import recorded
 from psishare.exchange.register import LIVE, Row, State
 
 if TYPE_CHECKING:
-    from psishare.exchange.admission import PlatformRooms
     from psishare.exchange.opened import OpenedExchange
     from psishare.exchange.receipt import SignedReceipt
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.parties.peers import Peer
 
 _logger = logging.getLogger(__name__)

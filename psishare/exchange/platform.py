@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 from psishare import _native
 from psishare.errors import (
     AuditError,
-    AuthorisationError,
     InternalError,
     ProtocolError,
     PsishareError,
     TransportError,
 )
-from psishare.exchange.admission import Admission, PlatformRooms, another_party
+from psishare.exchange.admission import Admission, another_party
 from psishare.exchange.approvals import Approvals, hold_of
 from psishare.exchange.catalogue import Catalogue
 from psishare.exchange.claimed_receipt import require_own_record
@@ -47,6 +46,7 @@ from psishare.exchange.offer import ANSWER, WIRE_VERSION, Answer, Offer
 from psishare.exchange.open_exchanges import End, OpenExchanges, not_open
 from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.opening import Opening, keep_own_opening
+from psishare.exchange.pinned_caller import pinned_authority
 from psishare.exchange.reasons import REFUSALS
 from psishare.exchange.receipt import SignedReceipt, sign_receipt
 from psishare.exchange.recount import recall_deliveries, recount
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from psishare.exchange.offering import Offering
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.policy import Policy
     from psishare.parties.peers import Peer
@@ -207,7 +208,7 @@ class Platform:
         Raises:
             PsishareError: what the caller is told; refusals and aborts are logged first.
         """
-        peer = self._peer(caller)
+        peer = pinned_authority(self._rooms.peers, caller)
         answers: dict[Call, Callable[[Any, Peer], Any]] = {
             Call.HELLO: self._hello,
             Call.MANIFEST: self._delivery.manifest,
@@ -304,23 +305,6 @@ class Platform:
             )
 
     # Steps 1 and 2: who calls, and what both sides know of each other.
-
-    def _peer(self, caller: Caller) -> Peer:
-        peer = self._caller(caller)
-        if peer is None or peer.card.role != "authority":
-            raise AuthorisationError(
-                "this certificate belongs to no authority that the platform has pinned",
-                mend="Exchange cards again and compare the fingerprints.",
-                reason="peer_unknown",
-            )
-        return peer
-
-    def _caller(self, caller: Caller) -> Peer | None:
-        """Return who calls: a certificate's holder, or the party whose signature a parcel bears."""
-        if caller.party is None:
-            return self._rooms.peers.by_certificate(caller.certificate_sha256)
-        peer = self._rooms.peers.get(caller.party)
-        return peer if peer.card.offline_end == caller.certificate_sha256 else None
 
     def _hello(self, request: wire.HelloRequest, peer: Peer) -> wire.HelloResponse:
         if request.authority != peer.id:

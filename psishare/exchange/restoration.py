@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from psishare.exchange.admission import Admission, PlatformRooms
+    from psishare.exchange.admission import Admission
     from psishare.exchange.catalogue import Catalogue
     from psishare.exchange.journal import Journal
     from psishare.exchange.offer import Offer
     from psishare.exchange.offering import Offering
     from psishare.exchange.open_exchanges import OpenExchanges
+    from psishare.exchange.rooms import PlatformRooms
     from psishare.exchange.terms import Terms
 
 _logger = logging.getLogger(__name__)

@@ -23,13 +23,13 @@ from psishare.errors import (
 from psishare.evidence.reconcile import reconcile
 from psishare.exchange import offline_authority, offline_platform
 from psishare.exchange.approvals import Approvals
-from psishare.exchange.authority import AuthorityRooms
 from psishare.exchange.document import now
 from psishare.exchange.journal import Journal
 from psishare.exchange.opened import OpenedExchange
 from psishare.exchange.parcels import Addressed, Parcels
 from psishare.exchange.platform import Platform
 from psishare.exchange.register import State
+from psishare.exchange.rooms import AuthorityRooms
 from psishare.exchange.run import Run
 from psishare.mandates.policy import Approval, Policy
 from psishare.psi import suite

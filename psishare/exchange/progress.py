@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from psishare.exchange.authority import Progress
+Progress = Callable[[str, int, int], None]
+"""Called with a step's name, what is done of it, and its total (0: unknown)."""
 
 
 def quiet(_step: str, _done: int, _total: int) -> None:
