@@ -104,8 +104,7 @@ fuzz: setup  ## fuzz every parser of hostile bytes with atheris, FUZZ_S seconds 
 	PYTHONPATH=tests:. $(BIN)/python tests/fuzz_parsers.py $(FUZZ_S)
 
 interop: setup  ## exchange logs with Go's sumdb/note and sumdb/tlog, and sign with SoftHSM's PKCS#11 token
-	tests/interop/install_go.sh
-	tests/interop/install_softhsm.sh
+	tests/interop/install.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check python-pkcs11==0.10.1
 	$(BIN)/python -m pytest -q -rs tests/interop/test_go_sumdb.py tests/interop/test_pkcs11_token.py
 

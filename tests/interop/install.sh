@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Make Debian's Go and its golang.org/x/mod available, for `make interop`; say clearly when that cannot be.
+# Make what `make interop` compares with available, from Debian's packages; say clearly when that cannot be:
+# Go with its golang.org/x/mod, and SoftHSM, a PKCS#11 token in software, with OpenSC's tool.
 set -euo pipefail
 
-packages=(golang-go golang-golang-x-mod-dev)
+packages=(golang-go golang-golang-x-mod-dev softhsm2 opensc)
 sources=/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog
 
-if command -v go >/dev/null && [ -d "$sources" ]; then
+there() { command -v "$1" >/dev/null; }
+if there go && [ -d "$sources" ] && there softhsm2-util && there pkcs11-tool; then
 	exit 0
 fi
-if ! command -v apt-get >/dev/null; then
+if ! there apt-get; then
 	echo "interop: needs Debian's ${packages[*]}, and this system has no apt-get." >&2
 	exit 3
 fi
 run=()
 if [ "$(id -u)" != 0 ]; then
-	if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+	if ! there sudo || ! sudo -n true 2>/dev/null; then
 		echo "interop: needs root to install: apt-get install ${packages[*]}" >&2
 		exit 3
 	fi
