@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from psishare.cli.console import moment, number, print_json, say, say_fields, say_table
+from psishare.cli.console import moment, number, print_json, say, say_fields
+from psishare.cli.rule_table import rules_document, say_rules
 from psishare.errors import ExitCode
-from psishare.exchange.reasons import sentence_of
 from psishare.parties.field import write_time
 
 if TYPE_CHECKING:
@@ -43,14 +43,7 @@ def _document(found: "psishare.DryRun", platform: str) -> dict[str, Any]:
         },
         "list_approved": found.list_approved,
         "allowed": found.allowed,
-        "rules": [
-            {
-                "reason": rule.reason,
-                "passes": rule.passes,
-                "sentence": None if rule.passes else rule.message,
-            }
-            for rule in found.rules
-        ],
+        "rules": rules_document(found.rules),
     }
 
 
@@ -75,18 +68,7 @@ def _show(found: "psishare.DryRun", platform: str) -> None:
         }
     )
     say()
-    say_table(
-        ("", "rule", "refuses where", "found"),
-        [
-            (
-                "ok" if rule.passes else "NO",
-                rule.reason,
-                sentence_of(rule.reason),
-                "" if rule.passes else rule.message,
-            )
-            for rule in found.rules
-        ],
-    )
+    say_rules(found.rules)
     say()
     if found.allowed:
         say(f"The mandate allows it. {platform} has rules and a budget of its own besides.")

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 import psishare
-from psishare.cli.console import number, print_json, say, say_fields, say_table
+from psishare.cli.console import number, print_json, say, say_fields
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json
+from psishare.cli.rule_table import rules_document, say_rules
 from psishare.errors import ExitCode
-from psishare.exchange.reasons import sentence_of
 from psishare.parties import home as parties
 from psishare.parties.field import TIME_FORMAT
 from psishare.psi.suite import Output, Protocol
@@ -118,31 +118,13 @@ def _document(found: "psishare.PolicyCheck") -> dict[str, Any]:
                 ("kind_day", spent.kind),
             )
         },
-        "rules": [
-            {
-                "reason": rule.reason,
-                "passes": rule.passes,
-                "sentence": None if rule.passes else rule.message,
-            }
-            for rule in found.rules
-        ],
+        "rules": rules_document(found.rules),
     }
 
 
 def _show(found: "psishare.PolicyCheck") -> None:
     spent = found.spent.mandate
-    say_table(
-        ("", "rule", "refuses where", "found"),
-        [
-            (
-                "ok" if rule.passes else "NO",
-                rule.reason,
-                sentence_of(rule.reason),
-                "" if rule.passes else rule.message,
-            )
-            for rule in found.rules
-        ],
-    )
+    say_rules(found.rules)
     say()
     say_fields(
         {

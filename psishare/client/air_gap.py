@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psishare.client.platform_rooms import platform_rooms
 from psishare.errors import ConfigError, InputError
 from psishare.exchange.ask import Ask
 from psishare.exchange.document import now, write_time
@@ -18,10 +19,9 @@ from psishare.exchange.offline_platform import OfflinePlatform
 from psishare.exchange.parcels import Parcels, give_out, require_free
 from psishare.exchange.platform import Platform
 from psishare.exchange.prepared_list import KeyColumn, prepare
-from psishare.exchange.rooms import AuthorityRooms, PlatformRooms
+from psishare.exchange.rooms import AuthorityRooms
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
-from psishare.mandates.policy import Policy
 from psishare.psi import suite
 from psishare.psi.suite import Output
 from psishare.tables import ResultFile
@@ -487,14 +487,7 @@ class AirGap:
         party.home.unlock()
         offerings, own = _offerings(party, datasets, lists, report)
         with Budget(party.home.state_path) as budget:
-            rooms = PlatformRooms(
-                home=party.home,
-                peers=party.peers,
-                log=party.log,
-                budget=budget,
-                register=party.register,
-                policy=Policy.load(party.home.policy_path),
-            )
+            rooms = platform_rooms(party, budget)
             platform = Platform(rooms, offerings, matched=matches_writer(own, matches))
             try:
                 yield OfflinePlatform(rooms, platform, report)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psishare.client.opened_home import require_role
+from psishare.client.platform_rooms import platform_rooms
 from psishare.exchange.approvals import Approvals, hold_of
 from psishare.exchange.offer import Offer
-from psishare.exchange.rooms import PlatformRooms
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
 from psishare.mandates.envelope import read_envelope
-from psishare.mandates.policy import Policy
 
 if TYPE_CHECKING:
     from psishare.client.party import Party
@@ -91,14 +90,7 @@ def decide_on_offer(party: Party, ticket: str, operator: Home, *, verdict: Verdi
     row = party.exchange(ticket)
     shown, home = _shown(party, row), party.home
     with closing(Budget(home.state_path)) as budget:
-        rooms = PlatformRooms(
-            home=home,
-            peers=party.peers,
-            log=party.log,
-            budget=budget,
-            register=party.register,
-            policy=Policy.load(home.policy_path),
-        )
+        rooms = platform_rooms(party, budget)
         Approvals(rooms, party.journal).decide(
             row, operator=operator.id, signer=operator.log_signer(), verdict=verdict
         )

@@ -6,15 +6,14 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psishare.client.platform_rooms import platform_rooms
 from psishare.errors import InputError
 from psishare.exchange.left_open import LeftOpen, not_resumable
 from psishare.exchange.offer import Offer
 from psishare.exchange.platform import Platform
 from psishare.exchange.prepared_list import KeyColumn
-from psishare.exchange.rooms import PlatformRooms
 from psishare.exchange.task import InputFile, Task, read_task
 from psishare.mandates.budget import Budget
-from psishare.mandates.policy import Policy
 from psishare.tables import Table, open_table
 
 if TYPE_CHECKING:
@@ -108,12 +107,5 @@ def abandon(party: Party, row: Row) -> None:
         left_open(party).abandon(row)
         return
     with contextlib.closing(Budget(party.home.state_path)) as budget:
-        rooms = PlatformRooms(
-            home=party.home,
-            peers=party.peers,
-            log=party.log,
-            budget=budget,
-            register=party.register,
-            policy=Policy.load(party.home.policy_path),
-        )
+        rooms = platform_rooms(party, budget)
         Platform(rooms, ()).abandon(row.exchange_id)

@@ -14,11 +14,11 @@ from psishare.audit.entry import Entry, parse_entry
 from psishare.client.health_port import HealthPort
 from psishare.client.heartbeat import HEARTBEAT_S, Heart
 from psishare.client.opened_home import tls_identity
+from psishare.client.platform_rooms import platform_rooms
 from psishare.client.reminder import Reminder
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S, Platform
-from psishare.exchange.rooms import PlatformRooms
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy
 from psishare.transport.address import Address
@@ -93,14 +93,7 @@ class Server:
         offerings = offered()
         self._names = _names(offerings)
         self._platform = Platform(
-            PlatformRooms(
-                home=party.home,
-                peers=party.peers,
-                log=party.log,
-                budget=self._budget,
-                register=party.register,
-                policy=Policy.load(party.home.policy_path),
-            ),
+            platform_rooms(party, self._budget),
             offerings,
             matched=matched,
             idle_timeout_s=idle_timeout_s,
