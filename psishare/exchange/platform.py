@@ -50,7 +50,7 @@ from psishare.exchange.pinned_caller import pinned_authority
 from psishare.exchange.reasons import REFUSALS
 from psishare.exchange.receipt import SignedReceipt, sign_receipt
 from psishare.exchange.recount import recall_deliveries, recount
-from psishare.exchange.register import Row, State, require_unfinished
+from psishare.exchange.register import State, require_unfinished
 from psishare.exchange.repeated_offer import repeated, require_no_end
 from psishare.exchange.restoration import Recovered, Restoration, not_restorable
 from psishare.exchange.terms import Terms
@@ -358,7 +358,10 @@ class Platform:
                 self._admission.require_timely(offer, caller)
             offering = self._admission.require_served(offer)
             self._heads.accept(peer, request.head)
-            offered.entered = self._enter_anew(offer, request, peer, held)
+            # One that is held is entered already.
+            if held is None and not self._enter(offered.exchange_id, request.offer.document, peer):
+                raise repeated(offer.exchange_id)
+            offered.entered = True
             if held is not None and not self._approvals.let_go_on(held):
                 offered.entered = False
                 return hold_of(held)
@@ -372,15 +375,6 @@ class Platform:
             reason = decision.refusal().reason
             return self._approvals.hold(offer, request.mandate, mandate.mandate, reason, peer.id)
         return self._open(offer, request, peer, offering, mandate)
-
-    def _enter_anew(
-        self, offer: Offer, request: wire.OfferRequest, peer: Peer, held: Row | None
-    ) -> bool:
-        """Enter an offer before it is decided on; one that is held is entered already."""
-        new = held is None and self._enter(offer.exchange_id, request.offer.document, peer)
-        if held is None and not new:
-            raise repeated(offer.exchange_id)
-        return True
 
     def _enter(self, exchange_id: bytes, document: bytes, peer: Peer) -> bool:
         return self._rooms.register.begin(

@@ -181,7 +181,7 @@ def test_an_append_that_fails_at_any_operation_leaves_a_log_that_goes_on(
         assert (verdict.head.tree_size, verdict.unfinished) == (recovered + 1, ())
         recorder.require_no_fork()
         shutil.rmtree(folder)
-    assert True in outcomes
+    assert any(outcomes)
 
 
 def append_on(disk: Disk, log: Log, n: int) -> bool:
