@@ -64,6 +64,7 @@ pub(crate) fn contains<'py>(
     column::booleans(py, found)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "pyo3 hands over a list's items as its own")]
 #[pyfunction]
 pub(crate) fn contains_in_frames<'py>(
     py: Python<'py>,

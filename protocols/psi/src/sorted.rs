@@ -165,16 +165,21 @@ mod tests {
     #[test]
     fn frames_are_one_column() {
         let values: Vec<u8> = (0..10).collect();
-        let parts = |ranges: &[std::ops::Range<usize>]| {
-            let frames = ranges.iter().map(|r| FixedRows::new(&values[r.clone()], 1).unwrap());
+        let parts = |lengths: &[usize]| {
+            let mut rest = values.as_slice();
+            let frames = lengths.iter().map(|&length| {
+                let (frame, left) = rest.split_at(length);
+                rest = left;
+                FixedRows::new(frame, 1).unwrap()
+            });
             FramedRows::new(frames.collect())
         };
-        let framed = parts(&[0..4, 4..8, 8..10]).unwrap();
+        let framed = parts(&[4, 4, 2]).unwrap();
         let read: Vec<u8> = (0..framed.len()).map(|row| framed.value(row)[0]).collect();
         assert_eq!(read, values);
         assert_eq!(parts(&[]).unwrap().len(), 0);
-        assert_eq!(parts(&[0..10]).unwrap().len(), 10);
-        assert!(parts(&[0..4, 4..7, 7..10]).is_none());
-        assert!(parts(&[0..4, 4..10]).is_none());
+        assert_eq!(parts(&[10]).unwrap().len(), 10);
+        assert!(parts(&[4, 3, 3]).is_none());
+        assert!(parts(&[4, 6]).is_none());
     }
 }
