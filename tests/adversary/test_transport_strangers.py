@@ -271,7 +271,7 @@ def test_platform_speaks_tls_1_3_and_nothing_older() -> None:
 def test_authority_speaks_tls_1_3_and_nothing_older() -> None:
     done = run("""
     pass
-import os, tempfile, threading
+import os, sys, tempfile, threading
 
 with tempfile.NamedTemporaryFile() as file:
     file.write(platform.pem + platform.key_pem)
@@ -288,7 +288,7 @@ def accept():
     try:
         context.wrap_socket(connection, server_side=True)
     except ssl.SSLError as error:
-        print(error.reason)
+        sys.stdout.write(error.reason + "\\n")
 
 
 thread = threading.Thread(target=accept)
@@ -296,7 +296,7 @@ thread.start()
 try:
     connect(listener.getsockname()[1], authority, platform, retry_for_s=0)
 except TransportError as error:
-    print(error.reason)
+    sys.stdout.write(error.reason + "\\n")
 thread.join()
 """)
     told = set(done.stdout.split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli_stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Office, psi
@@ -38,6 +38,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     return made
 
 
+@pytest.fixture(scope="module", autouse=True)
+def verdicts(office: Office) -> dict[str, dict[str, Any]]:
+    """Return both logs' verdicts, before any test adds an entry of its own."""
+    return {party: office.verify(party).document for party in (AUTHORITY, PLATFORM)}
+
+
 def test_audit_verify_runs_with_everything_native_blocked(office: Office) -> None:
     for party in (PLATFORM, AUTHORITY):
         done = subprocess.run(
@@ -56,8 +62,10 @@ def test_audit_verify_runs_with_everything_native_blocked(office: Office) -> Non
         assert "closed" in done.stdout
 
 
-def test_the_verdict_in_json_names_every_exchange_and_whom_was_trusted(office: Office) -> None:
-    ours, theirs = office.verify(AUTHORITY).document, office.verify(PLATFORM).document
+def test_the_verdict_in_json_names_every_exchange_and_whom_was_trusted(
+    office: Office, verdicts: dict[str, dict[str, Any]]
+) -> None:
+    ours, theirs = verdicts[AUTHORITY], verdicts[PLATFORM]
     assert (ours["verified"], ours["party"], theirs["party"]) == (True, AUTHORITY, PLATFORM)
     for verdict, peer in ((ours, PLATFORM), (theirs, AUTHORITY)):
         [exchange] = verdict["exchanges"]
