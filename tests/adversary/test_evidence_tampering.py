@@ -316,9 +316,8 @@ def strange(data: st.DataObject, entry: Entry) -> Entry:
     elif len(value) == 64:
         value = ("0" if value[0] != "0" else "1") + value[1:]
     else:
-        value = (
-            ("A" if value[0] != "A" else "B") + value[1:] if value[0].isupper() else "x" + value[1:]
-        )
+        first, other = ("A", "B") if value[0].isupper() else ("x", "y")
+        value = (first if value[0] != first else other) + value[1:]
     return entry.model_copy(update={name: value})
 
 
