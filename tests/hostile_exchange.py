@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from psishare.errors import PsishareError, TransportError
 from psishare.evidence.verify import Verdict, verify_log
 from psishare.exchange.reasons import ENDINGS, REASONS
 from psishare.exchange.register import State
+from psishare.transport import wire_pb2 as wire
 from psishare.transport.memory import MemoryChannel
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ SECOND_AUTHORITY = "customs.example"
 OURS = [b"+49151000%04d" % i for i in range(20)]
 THEIRS = [b"+49151000%04d" % i for i in range(12, 40)]
 COMMON = list(range(12, 20))
+
+ORDER_S = 60.0
+"""How long a call waits for those before it, which are under way."""
 
 Change = Callable[[Any], Any]
 
@@ -69,7 +74,11 @@ class Line(MemoryChannel):
 
 
 class Dying(MemoryChannel):
-    """A line that fails for good at the n-th call of a kind, before or after it is answered."""
+    """A line that fails for good at the n-th call of a kind, before or after it is answered.
+
+    Frames go out together, in threads; here those of the fatal kind before the n-th are over before it
+    is looked at, and those after it find the line dead, whatever the threads do.
+    """
 
     def __init__(
         self, responder: Responder, caller: Caller, call: Call, *, after: bool, nth: int = 1
@@ -77,18 +86,68 @@ class Dying(MemoryChannel):
         super().__init__(responder, caller, PLATFORM)
         self._fatal = call
         self._after = after
-        self._left = nth
+        self._nth = nth
+        self._deciding = threading.Condition()
+        self._arrived = 0
+        self._over: set[int] = set()
         self.dead = False
 
     def exchange(self, call: Call, request: bytes) -> bytes:
-        if call is self._fatal and not self.dead:
-            self._left -= 1
-            self.dead = self._left == 0
-            if self.dead and self._after:
-                super().exchange(call, request)
-        if self.dead:
+        place = self._place(call, request)
+        if self._is_the_last(place) and self._after:
+            while _is_pending(call, super().exchange(call, request)):
+                continue
+        if self.dead and place not in self._let_in:
             raise silence()
-        return super().exchange(call, request)
+        return self._counted(place, call, request)
+
+    @property
+    def _let_in(self) -> range:
+        """The places of the fatal kind's calls that the line has let in before it died."""
+        return range(1, self._nth)
+
+    def _place(self, call: Call, request: bytes) -> int:
+        """Return the number, from 1, of a call among those of the fatal kind; 0 for other calls."""
+        if call is not self._fatal:
+            return 0
+        message = call.request.FromString(request)
+        if isinstance(message, wire.EvaluateRequest | wire.ReturnRequest):
+            return message.index + 1
+        with self._deciding:
+            if isinstance(message, wire.FetchRequest):
+                late = message.sequence == wire.SEQUENCE_ANSWERS
+                # The platform's elements have all been fetched when its late answers are.
+                place = message.index + 1 + (self._arrived if late else 0)
+                self._arrived = self._arrived if late else max(self._arrived, place)
+                return place
+            self._arrived += 1
+            return self._arrived
+
+    def _is_the_last(self, place: int) -> bool:
+        """Let a call of the fatal kind come in its order; return whether the line dies of it."""
+        if place < self._nth:
+            return False
+        with self._deciding:
+            in_order = self._deciding.wait_for(
+                lambda: self.dead or (place == self._nth and self._over.issuperset(self._let_in)),
+                ORDER_S,
+            )
+            assert in_order, f"call {place} came, and those before it are not over: {self._over}"
+            fatal, self.dead = not self.dead, True
+            self._deciding.notify_all()
+        return fatal
+
+    def _counted(self, place: int, call: Call, request: bytes) -> bytes:
+        pending = False
+        try:
+            response = super().exchange(call, request)
+            pending = _is_pending(call, response)
+        finally:
+            if place and not pending:
+                with self._deciding:
+                    self._over.add(place)
+                    self._deciding.notify_all()
+        return response
 
     def call(self, call: Call, request: Message, *, timeout_s: float | None = None) -> Message:
         try:
@@ -117,18 +176,24 @@ class Failing:
         self._error = error
         self._after = after
         self._left = nth
+        self._counting = threading.Lock()
 
     def answer(self, call: Call, request: Message, caller: Caller) -> Message:
         fatal = False
         if call is self._call:
-            self._left -= 1
-            fatal = self._left == 0
+            with self._counting:
+                self._left -= 1
+                fatal = self._left == 0
         if fatal and not self._after:
             raise self._error
         response = self._responder.answer(call, request, caller)
         if fatal:
             raise self._error
         return response
+
+
+def _is_pending(call: Call, response: bytes) -> bool:
+    return bool(getattr(call.response.FromString(response), "pending", False))
 
 
 def silence() -> TransportError:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PROMPT = "$ "
 QUESTION = "[y/N]: "
 ANSWER = b"y\n"
-TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 15.0
+TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 
 
 @dataclass

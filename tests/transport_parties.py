@@ -252,6 +252,6 @@ def hostile_authority(
 
         def send(rpc: str, data: bytes) -> bytes:
             path = rpc if rpc.startswith("/") else f"/{SERVICE}/{rpc}"
-            return cast("bytes", channel.unary_unary(path)(data, timeout=10))
+            return cast("bytes", channel.unary_unary(path)(data, timeout=30))
 
         yield send

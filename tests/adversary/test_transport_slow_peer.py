@@ -24,6 +24,7 @@ from psishare.transport.limits import STOPPING, Limits
 from psishare.transport.message import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from google.protobuf.message import Message
@@ -39,16 +40,25 @@ GREETING = wire.HelloRequest(authority="x").SerializeToString()
 
 def until_load(server: GrpcServer, *, calls: int, held_bytes: int | None = None) -> None:
     """Wait for the load that the test brought about: a server gets to it in its own time."""
-    for _ in range(4000):
+
+    def is_so() -> bool:
         load = server.load
-        if load.calls == calls and held_bytes in (None, load.held_bytes):
+        return load.calls == calls and held_bytes in (None, load.held_bytes)
+
+    until(is_so)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Poll a condition, with a bound."""
+    for _ in range(4000):
+        if is_so():
             return
         threading.Event().wait(0.005)
-    raise AssertionError(f"{server.load}, not {calls} calls that hold {held_bytes} bytes")
+    raise AssertionError("it did not come about")
 
 
 def test_calls_whose_message_never_comes_hold_up_nobody_and_are_ended(tmp_path: Path) -> None:
-    limits = Limits(calls=8, calls_per_caller=4, receive_s=0.5)
+    limits = Limits(calls=8, calls_per_caller=4, receive_s=3)
     with (
         serving(Greeter(), PLATFORM, AUTHORITY, HOSTILE, limits=limits) as (server, port),
         connect(port, AUTHORITY, PLATFORM) as honest,
@@ -108,7 +118,7 @@ def test_flood_of_one_peer_leaves_the_other_its_turn() -> None:
     def answer(call: Call, request: Message, caller: Caller) -> Message:
         if call is Call.HELLO:
             return wire.HelloResponse(platform="here")
-        assert released.wait(30)
+        assert released.wait(60)
         return wire.AbortResponse()
 
     limits = Limits(workers=4, calls=64, calls_per_caller=32)
@@ -119,16 +129,16 @@ def test_flood_of_one_peer_leaves_the_other_its_turn() -> None:
         ThreadPoolExecutor(48) as pool,
     ):
         calls = [
-            pool.submit(flood.call, Call.ABORT, wire.AbortRequest(), timeout_s=20)
+            pool.submit(flood.call, Call.ABORT, wire.AbortRequest(), timeout_s=60)
             for _ in range(48)
         ]
         until_load(server, calls=32)
         for _ in range(20):
             assert greet(honest) == "here"
+        until(lambda: server.load.refused > 0)
         released.set()
         for call in calls:
-            assert call.result(30) == wire.AbortResponse()
-        assert server.load.refused > 0
+            assert call.result(60) == wire.AbortResponse()
 
 
 @pytest.mark.parametrize("reason", ["peer_busy", STOPPING])
@@ -159,7 +169,7 @@ def test_peer_that_stays_busy_is_named_with_its_limit_when_time_is_up() -> None:
         connect(port, AUTHORITY, PLATFORM, retry_for_s=0.01) as channel,
         pytest.raises(TransportError, match="it has 3 exchanges open") as caught,
     ):
-        greet(channel, timeout_s=0.5)
+        greet(channel, timeout_s=2)
     assert (caught.value.reason, caught.value.party) == ("peer_busy", "platform")
 
 
@@ -184,4 +194,5 @@ def test_connections_of_strangers_are_counted_apart() -> None:
             assert (server.connections, server.strangers) == (1, 0)
         with pytest.raises(Exception, match="certificate"):
             connect(port, make_party("stranger"), PLATFORM, retry_for_s=0.01)
-        assert server.strangers == server.connections - 1 >= 1
+        # A connection that the stranger has given up may still be about to be counted.
+        until(lambda: server.strangers == server.connections - 1 >= 1)

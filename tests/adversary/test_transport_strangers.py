@@ -160,7 +160,7 @@ def test_platform_refuses_a_client_without_a_certificate() -> None:
             grpc.secure_channel(f"ipv4:127.0.0.1:{port}", credentials, options) as channel,
             pytest.raises(grpc.RpcError) as caught,
         ):
-            channel.unary_unary("/psishare.v1.Psishare/Hello")(b"", timeout=5)
+            channel.unary_unary("/psishare.v1.Psishare/Hello")(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -170,7 +170,7 @@ def test_platform_refuses_plaintext() -> None:
         grpc.insecure_channel(f"ipv4:127.0.0.1:{port}") as channel,
         pytest.raises(grpc.RpcError) as caught,
     ):
-        channel.unary_unary("/psishare.v1.Psishare/Hello")(b"", timeout=5)
+        channel.unary_unary("/psishare.v1.Psishare/Hello")(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -211,7 +211,7 @@ def shake_hands(port, version):
     context.set_alpn_protocols(["h2"])
     incoming, outgoing, seen = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
     tls = context.wrap_bio(incoming, outgoing)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         while True:
             try:
                 tls.do_handshake()

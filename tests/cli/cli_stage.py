@@ -73,7 +73,7 @@ def psi_process(*arguments: str | Path, **options: Any) -> Ran:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         **options,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -185,7 +185,7 @@ class Office:
             yield Server(process, ready)
         finally:
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
     def asking(self, address: str, mandate: Path, *more: str | Path) -> list[str]:
         """Return the arguments of ``match`` for the suspects, but for ``--out``."""
@@ -220,5 +220,5 @@ class Server:
     def end(self, signal: int) -> Ran:
         """Send a signal and wait for the end."""
         os.kill(self.process.pid, signal)
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=60)
         return Ran(self.process.returncode, out, err)

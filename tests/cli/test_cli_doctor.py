@@ -309,7 +309,7 @@ def test_file_of_another_user_is_found(platform: Path, monkeypatch: pytest.Monke
 def test_platform_that_can_be_reached_is_said_to_serve(office: Office) -> None:
     home = office.home(AUTHORITY)
     with office.serving() as server:
-        reach = ("--peer", PLATFORM, "--address", server.address, "--timeout", "5")
+        reach = ("--peer", PLATFORM, "--address", server.address, "--timeout", "20")
         ran = psi("doctor", "--home", home, "--json", *reach)
         [told] = [f for f in ran.document["findings"] if f["check"] == "reach"]
         assert (ran.code, told["level"]) == (0, "fine")
@@ -329,7 +329,7 @@ def test_platform_that_has_not_pinned_us_is_told_apart(office: Office, tmp_path:
         office.homes[PLATFORM].export_card(), fingerprint=card.fingerprint()
     )
     with office.serving() as server:
-        reach = ("--peer", PLATFORM, "--address", server.address, "--timeout", "5")
+        reach = ("--peer", PLATFORM, "--address", server.address, "--timeout", "20")
         code, found = examined(stranger.path, *reach)
         server.end(signal.SIGTERM)
     assert code == 6

@@ -162,7 +162,7 @@ def test_on_a_terminal_the_words_are_shown_and_compared(
         os.close(theirs)
         os.write(ours, f"{answer}\n".encode())
         shown = read_to_end(ours)
-        assert process.wait(20) == code
+        assert process.wait(60) == code
     assert all(word in shown.split() for word in office.homes[ISSUER].card.fingerprint().split("-"))
     assert len(Peers(tmp_path / "home" / "peers")) == (code == 0)
 

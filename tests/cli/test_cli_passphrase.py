@@ -180,7 +180,7 @@ def on_a_terminal(arguments: list[str], *typed: str) -> tuple[int, str]:
                 os.write(ours, f"{left.pop(0)}\n".encode())
                 shown += b"\n"
         os.close(ours)
-        return process.wait(20), shown.decode()
+        return process.wait(60), shown.decode()
 
 
 def test_on_a_terminal_a_person_is_asked_twice_and_what_is_typed_is_not_shown(

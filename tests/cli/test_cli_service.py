@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
 import threading
@@ -88,18 +89,28 @@ def ask(office: Office, server: psishare.Server, mandate: Path) -> int:
         return session.match(table, key=key, dataset="customers", mandate=mandate).count
 
 
+def listen(manager: socket.socket, told: queue.SimpleQueue[str]) -> None:
+    """Take what a manager is told, until its socket is shut down."""
+    while text := manager.recv(4096).decode():
+        told.put(text)
+
+
 def test_a_service_tells_its_manager_and_its_lines_of_all_that_happens(
     office: Office, mandate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = office.home(PLATFORM) / "policy.toml"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
 
+        told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # At all times: what a manager does not take is lost, once its socket is full.
+        listening = threading.Thread(target=listen, args=(manager, told))
+        listening.start()
+
         def heard(wanted: str) -> str:
-            while not (text := manager.recv(4096).decode()).startswith(wanted):
+            while not (text := told.get(timeout=60)).startswith(wanted):
                 continue
             return text
 
@@ -124,6 +135,8 @@ def test_a_service_tells_its_manager_and_its_lines_of_all_that_happens(
             text = get(health, "/metrics")[1]
             ended = server.end(signal.SIGTERM)
             heard("STOPPING=1")
+        manager.shutdown(socket.SHUT_RD)
+        listening.join()
     policy.unlink()
     assert refused.reason == "policy_min_rows"
     lines = [json.loads(line) for line in ended.err.splitlines()]
@@ -179,7 +192,7 @@ def test_drained_server_lets_an_exchange_end_and_opens_no_other(
 
     monkeypatch.setattr(GrpcChannel, "call", stop_meanwhile)
     assert ask(office, served, mandate) == 2
-    draining.join(20)
+    draining.join(60)
     assert not draining.is_alive()
     monkeypatch.setattr(GrpcChannel, "call", carry)
     monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.05)

@@ -88,7 +88,6 @@ class Busy(MemoryChannel):
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current_heads, "BUSY_PAUSE_S", 0.001)
-    monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.1)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -100,7 +99,8 @@ def test_busy_platform_is_offered_again_with_new_heads(stage: Stage) -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-def test_platform_that_stays_busy_is_named(stage: Stage) -> None:
+def test_platform_that_stays_busy_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current_heads, "BUSY_FOR_S", 0.1)
     platform = stage.responder(stage.encode(OURS))
     channel = Busy(platform, stage.caller(), PLATFORM, times=1_000_000)
     with pytest.raises(TransportError) as caught:
