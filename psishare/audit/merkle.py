@@ -140,34 +140,79 @@ def consistency_ranges(old_size: int, new_size: int) -> list[Range]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:
-    """Verify that a leaf stands at an index of a tree (RFC 9162, section 2.1.3.2).
-
-    Args:
-        leaf: the leaf's hash, 32 bytes.
-        index: where it must stand.
-        size: the tree's size.
-        proof: sibling hashes from the leaf upwards, 32 bytes each.
-        root: the tree's root hash.
+    """Verify that a leaf stands at an index of a tree, as ``InclusionVerifier`` does for many.
 
     Raises:
         VerificationError: the proof does not show that.
     """
-    _require_hashes([leaf, root, *proof])
-    if not 0 <= index < size:
-        raise _not_proven("an index outside the tree")
-    place, last, node = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            raise _not_proven("more hashes than the tree has levels")
-        if place & 1 or place == last:
-            node = node_hash(sibling, node)
-            while not place & 1 and place:
-                place, last = place >> 1, last >> 1
-        else:
-            node = node_hash(node, sibling)
-        place, last = place >> 1, last >> 1
-    if last != 0 or node != root:
-        raise _not_proven("another root")
+    InclusionVerifier(size, root).verify(leaf, index, proof)
+
+
+class InclusionVerifier:
+    """Verifies that leaves stand in one tree (RFC 9162, section 2.1.3.2).
+
+    Neighbours share most of the way to the root. Where a proof has come to the node at which the proof
+    before it was, at the same place and with the same hashes left, the rest of the way is the one that
+    led to the root then, and is not walked again.
+
+    Args:
+        size: the tree's size.
+        root: the tree's root hash.
+    """
+
+    def __init__(self, size: int, root: bytes) -> None:
+        self._size = size
+        self._root = root
+        self._proof: tuple[bytes, ...] = ()
+        self._way: list[tuple[int, int, bytes]] = []
+
+    def verify(self, leaf: bytes, index: int, proof: Sequence[bytes]) -> None:
+        """Verify that a leaf stands at an index.
+
+        Args:
+            leaf: the leaf's hash, 32 bytes.
+            index: where it must stand.
+            proof: sibling hashes from the leaf upwards, 32 bytes each.
+
+        Raises:
+            VerificationError: the proof does not show that.
+        """
+        _require_hashes([leaf, self._root, *proof])
+        if not 0 <= index < self._size:
+            raise _not_proven("an index outside the tree")
+        hashes = tuple(proof)
+        way = self._walk(leaf, index, hashes)
+        # Only a proof that holds is remembered; what is left out of its way is that of the one before.
+        self._way, self._proof = way, hashes
+
+    def _walk(
+        self, leaf: bytes, index: int, proof: tuple[bytes, ...]
+    ) -> list[tuple[int, int, bytes]]:
+        """Return the nodes on the way to the root, each with its place and the last one of its row."""
+        place, last, node = index, self._size - 1, leaf
+        way: list[tuple[int, int, bytes]] = []
+        for step, sibling in enumerate(proof):
+            here = place, last, node
+            if self._was_at(step, here, proof):
+                return way + self._way[step:]
+            way.append(here)
+            if last == 0:
+                raise _not_proven("more hashes than the tree has levels")
+            if place & 1 or place == last:
+                node = node_hash(sibling, node)
+                while not place & 1 and place:
+                    place, last = place >> 1, last >> 1
+            else:
+                node = node_hash(node, sibling)
+            place, last = place >> 1, last >> 1
+        if last != 0 or node != self._root:
+            raise _not_proven("another root")
+        return way
+
+    def _was_at(self, step: int, here: tuple[int, int, bytes], proof: tuple[bytes, ...]) -> bool:
+        """Tell whether the proof before went on from here, and with the same hashes."""
+        before = self._way
+        return step < len(before) and before[step] == here and proof[step:] == self._proof[step:]
 
 
 def verify_consistency(
@@ -224,7 +269,7 @@ def _split(size: int) -> int:
 
 def _require_hashes(hashes: Sequence[bytes]) -> None:
     # An empty hash would otherwise be hashed like any other and "prove" a leaf that is not there.
-    if any(len(each) != HASH_BYTES for each in hashes):
+    if set(map(len, hashes)) != {HASH_BYTES}:
         raise _not_proven("a hash that has not 32 bytes")
 
 

@@ -27,6 +27,8 @@ MAX_BODY_BYTES = 524_288
 MAX_PROOF_HASHES = 63
 _PREFIX = struct.Struct(">BI")
 _INDEX = struct.Struct(">Q")
+_HASHES = tuple(struct.Struct(f"{HASH_BYTES}s" * n) for n in range(MAX_PROOF_HASHES + 1))
+"""How proofs of so many hashes are laid out."""
 
 MandateId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
@@ -165,6 +167,8 @@ class BundleReader:
         self._digest = hashlib.sha256()
         if self._read(len(MAGIC)) != MAGIC:
             raise malformed("is no bundle of this version")
+        self._digest.update(MAGIC)
+        self._before_end = b""
         self._next = self._record()
         self.header = _parse_header(self._take(RecordType.HEADER))
         self.head = self._take(RecordType.HEAD)
@@ -229,7 +233,6 @@ class BundleReader:
         return body
 
     def _record(self) -> tuple[RecordType, bytes]:
-        self._before_end = self._digest.digest()
         prefix = self._read(_PREFIX.size)
         if len(prefix) < _PREFIX.size:
             raise malformed("is cut short")
@@ -239,19 +242,21 @@ class BundleReader:
         body = self._read(length)
         if len(body) < length:
             raise malformed("is cut short")
+        if code == RecordType.END:
+            self._before_end = self._digest.digest()
+        self._digest.update(prefix)
+        self._digest.update(body)
         return RecordType(code), body
 
     def _read(self, n_bytes: int) -> bytes:
         try:
-            data = self._file.read(n_bytes)
+            return self._file.read(n_bytes)
         except OSError as error:
             raise AuditError(
                 f"the bundle cannot be read: {error.strerror or type(error).__name__}",
                 mend="Check the disk and the file's permissions.",
                 reason="bundle_unreadable",
             ) from error
-        self._digest.update(data)
-        return data
 
 
 def malformed(fault: str) -> VerificationError:
@@ -277,8 +282,7 @@ def _join_proof(hashes: Sequence[bytes]) -> bytes:
 def _split_proof(body: bytes, place: int) -> tuple[tuple[bytes, ...], int]:
     """Return the hashes of a proof and where it ends."""
     n_hashes = body[place] if place < len(body) else MAX_PROOF_HASHES + 1
-    start, end = place + 1, place + 1 + n_hashes * HASH_BYTES
+    end = place + 1 + n_hashes * HASH_BYTES
     if n_hashes > MAX_PROOF_HASHES or end > len(body):
         raise malformed("has a proof that is cut short or too long")
-    hashes = tuple(body[at : at + HASH_BYTES] for at in range(start, end, HASH_BYTES))
-    return hashes, end
+    return _HASHES[n_hashes].unpack_from(body, place + 1), end

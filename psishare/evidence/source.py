@@ -14,7 +14,7 @@ from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import verify_cosignature
 from psishare.audit.entry import Entry, LogCreated, parse_entry
 from psishare.audit.layout import CHECKPOINT
-from psishare.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
+from psishare.audit.merkle import InclusionVerifier, leaf_hash, verify_consistency
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
 from psishare.audit.signed_checkpoint import verify_checkpoint
 from psishare.audit.tree import StoredTree
@@ -282,14 +282,9 @@ class _Proven:
     def entries(self) -> Iterator[tuple[int, bytes]]:
         """Yield each entry with its index; what is missing is named where its place is."""
         run = _Run(self._reader.header, self._head.tree_size)
+        tree = InclusionVerifier(self._head.tree_size, self._head.root_hash)
         for proven in self._reader.entries():
-            verify_inclusion(
-                leaf_hash(proven.entry),
-                proven.index,
-                self._head.tree_size,
-                proven.proof,
-                self._head.root_hash,
-            )
+            tree.verify(leaf_hash(proven.entry), proven.index, proven.proof)
             if self._quorum_size is not None and proven.index >= self._quorum_size:
                 raise VerificationError(
                     f"entry {proven.index} is under no checkpoint that satisfies the policy",

@@ -6,8 +6,8 @@ is kept, so that a log of any length is read in little memory.
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from psishare.audit.entry import (
     ExchangeRejected,
 )
 from psishare.errors import VerificationError
+from psishare.evidence.digest_set import DigestSet
 from psishare.evidence.held import HeldOffer, HeldOffers
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.told import (
@@ -102,34 +103,15 @@ _Key = tuple[str, str]
 owner's id."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
-    """An exchange that has opened and not ended yet."""
+    """An exchange that has opened and not ended yet, and what its mandate says of that."""
 
+    index: int
     entry: ExchangeOpened
     offer: Offer
     answer: Answer
-    verdict: ExchangeVerdict
-
-
-class _Ended:
-    """Which exchanges have ended; on the disk, in a file without a name."""
-
-    def __init__(self) -> None:
-        self._table = sqlite3.connect("", isolation_level=None)
-        self._table.execute("PRAGMA journal_mode=OFF")
-        self._table.execute("PRAGMA cache_size=-4096")
-        self._table.execute("CREATE TABLE ended (key TEXT PRIMARY KEY) WITHOUT ROWID")
-
-    def __contains__(self, key: _Key) -> bool:
-        found = self._table.execute("SELECT 1 FROM ended WHERE key = ?", [" ".join(key)])
-        return found.fetchone() is not None
-
-    def add(self, key: _Key) -> None:
-        self._table.execute("INSERT OR IGNORE INTO ended VALUES (?)", [" ".join(key)])
-
-    def close(self) -> None:
-        self._table.close()
+    mandate: str
 
 
 @dataclass
@@ -146,7 +128,7 @@ class Story:
     trust: Mapping[str, Card]
     book: MandateBook
     _open: dict[_Key, _Open] = field(default_factory=dict)
-    _ended: _Ended = field(default_factory=_Ended)
+    _ended: DigestSet = field(default_factory=DigestSet)
     _published: set[_Manifest] = field(default_factory=set)
     _delivered: set[tuple[str, _Manifest]] = field(default_factory=set)
     _held: HeldOffers = field(init=False)
@@ -177,7 +159,8 @@ class Story:
     def unfinished(self) -> Iterator[ExchangeVerdict]:
         """Yield the exchanges of whose end the log does not tell, and free what is held."""
         for told in self._open.values():
-            yield self._charged(told.verdict)
+            mandate = self._charged(told.entry.mandate_id, told.entry.rows, told.mandate)
+            yield _of_open(told, told.entry, Ending.OPEN, mandate)
         for held in self._held.left():
             yield _waiting(held)
         self._open.clear()
@@ -227,31 +210,15 @@ class Story:
 
     def _opened(self, index: int, entry: ExchangeOpened) -> None:
         key = entry.exchange_id, entry.peer
-        if key in self._open or key in self._ended:
+        if key in self._open or self._has_ended(key):
             raise contradiction("opens an exchange that was told of before")
         self._require_known(entry)
         self._held.open(*key)
         offer, answer = verify_opening(entry, self.trust, self.owner.id)
         require_told_alike(entry, offer, answer)
         require_timely(entry, offer, answer, self.owner.id)
-        verdict = ExchangeVerdict(
-            exchange_id=entry.exchange_id,
-            peer=entry.peer,
-            ending=Ending.OPEN,
-            protocol=entry.protocol,
-            dataset=entry.dataset,
-            kind=entry.kind,
-            output=entry.output,
-            rows=entry.rows,
-            mandate_id=entry.mandate_id,
-            reason=None,
-            time=entry.time,
-            index=index,
-            began=entry.time,
-            mandate_sha256=entry.mandate_sha256,
-            mandate=self._judge(entry, offer, answer),
-        )
-        self._open[key] = _Open(entry, offer, answer, verdict)
+        mandate = self._judge(entry, offer, answer)
+        self._open[key] = _Open(index, entry, offer, answer, mandate)
 
     def _judge(self, entry: ExchangeOpened, offer: Offer, answer: Answer) -> str:
         mandate = self.book.get(entry.mandate_sha256)
@@ -265,18 +232,12 @@ class Story:
             raise contradiction("closes an exchange that is not open")
         receipt = verify_closing(entry, told.entry, (told.offer, told.answer), self.trust)
         requests = receipt.requests
-        verdict = replace(
-            told.verdict,
-            ending=Ending.CLOSED,
-            rows=requests.rows,
-            time=entry.time,
-            mandate=self._asked(told, requests.frames, requests.transcript),
-        )
-        return self._charged(verdict)
+        mandate = self._asked(told, entry, requests.frames, requests.transcript)
+        return _of_open(told, entry, Ending.CLOSED, mandate)
 
     def _aborted(self, index: int, entry: ExchangeAborted) -> ExchangeVerdict:
         key = entry.exchange_id, entry.peer
-        if key in self._ended:
+        if self._has_ended(key):
             raise contradiction("aborts an exchange that has ended")
         told = self._end(entry)
         peer = self.trust.get(entry.peer)
@@ -287,46 +248,85 @@ class Story:
             return _unopened(index, entry, Ending.ABORTED)
         if entry.frames:
             verify_last_request(entry, told.offer, self.trust)
-        verdict = replace(
-            told.verdict,
-            ending=Ending.ABORTED,
-            rows=entry.rows,
-            reason=entry.reason,
-            time=entry.time,
-            mandate=self._asked(told, entry.frames, entry.requests_transcript),
-        )
-        return self._charged(verdict)
+        mandate = self._asked(told, entry, entry.frames, entry.requests_transcript)
+        return _of_open(told, entry, Ending.ABORTED, mandate)
 
-    def _asked(self, told: _Open, frames: int, transcript: str | None) -> str:
-        """Hold what was really asked against a mandate that approves one list."""
-        return self.book.judge_requests(told.offer, frames, transcript, judged=told.verdict.mandate)
+    def _asked(
+        self,
+        told: _Open,
+        entry: ExchangeClosed | ExchangeAborted,
+        frames: int,
+        transcript: str | None,
+    ) -> str:
+        """Hold what was really asked against a mandate that approves one list, and against its caps."""
+        judged = self.book.judge_requests(told.offer, frames, transcript, judged=told.mandate)
+        return self._charged(told.entry.mandate_id, entry.rows, judged)
 
     def _hold(self, index: int, entry: ExchangeHeld) -> None:
         key = entry.exchange_id, entry.peer
-        if key in self._open or key in self._ended:
+        if key in self._open or self._has_ended(key):
             raise contradiction("holds an offer that was opened, refused or ended before")
         self._held.hold(index, entry)
 
     def _refused(self, index: int, entry: ExchangeRefused) -> ExchangeVerdict | None:
         key = entry.exchange_id, entry.peer
-        if key in self._open or key in self._ended:
+        if key in self._open or self._has_ended(key):
             # A repeat of an offer is refused without touching the exchange itself.
             return None
         self._held.end(*key)
-        self._ended.add(key)
+        self._ended.add(_digest(key))
         return _unopened(index, entry, Ending.REFUSED)
 
     def _end(self, entry: ExchangeClosed | ExchangeAborted) -> _Open | None:
         key = entry.exchange_id, entry.peer
-        self._ended.add(key)
+        self._ended.add(_digest(key))
         self._held.end(*key)
         return self._open.pop(key, None)
 
-    def _charged(self, verdict: ExchangeVerdict) -> ExchangeVerdict:
+    def _has_ended(self, key: _Key) -> bool:
+        return _digest(key) in self._ended
+
+    def _charged(self, mandate_id: str, rows: int, judged: str) -> str:
         """Count an exchange's rows against its mandate."""
-        if verdict.mandate != COVERS:
-            return verdict
-        return replace(verdict, mandate=self.book.charge(verdict.mandate_id, verdict.rows or 0))
+        return self.book.charge(mandate_id, rows) if judged == COVERS else judged
+
+
+def _digest(key: _Key) -> bytes:
+    return hashlib.sha256(" ".join(key).encode()).digest()
+
+
+def _of_open(
+    told: _Open,
+    last: ExchangeOpened | ExchangeClosed | ExchangeAborted,
+    ending: Ending,
+    mandate: str,
+) -> ExchangeVerdict:
+    """Return the verdict on an exchange that was opened.
+
+    Args:
+        told: how it was opened.
+        last: the last entry about it, whose rows were required to be those that were asked.
+        ending: how it ended.
+        mandate: what its mandate says of it.
+    """
+    opened = told.entry
+    return ExchangeVerdict(
+        exchange_id=opened.exchange_id,
+        peer=opened.peer,
+        ending=ending,
+        protocol=opened.protocol,
+        dataset=opened.dataset,
+        kind=opened.kind,
+        output=opened.output,
+        rows=last.rows,
+        mandate_id=opened.mandate_id,
+        reason=last.reason if isinstance(last, ExchangeAborted) else None,
+        time=last.time,
+        index=told.index,
+        began=opened.time,
+        mandate_sha256=opened.mandate_sha256,
+        mandate=mandate,
+    )
 
 
 def _unopened(

@@ -6,17 +6,17 @@ with the keys of cards that the verifier trusts.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from psishare.audit.entry import signed_bytes
 from psishare.errors import VerificationError
 from psishare.evidence.trust import trusted_card
 from psishare.exchange.document import read_time
 from psishare.exchange.offer import ANSWER, OFFER, Answer, Offer
 from psishare.exchange.receipt import Receipt, SignedReceipt
-from psishare.exchange.transcript import REQUEST, Transcript, frame_statement
+from psishare.exchange.transcript import REQUEST, empty_transcript, frame_statement
 from psishare.keys.statement import verify_statement
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def verify_opening(
     entry: ExchangeOpened, trust: Mapping[str, Card], owner: str
 ) -> tuple[Offer, Answer]:
     """Verify offer and answer with the keys of the cards that are trusted."""
-    offer_bytes, answer_bytes = base64.b64decode(entry.offer), base64.b64decode(entry.answer)
+    offer_bytes, answer_bytes = signed_bytes(entry.offer), signed_bytes(entry.answer)
     offer, answer = Offer.parse(offer_bytes), Answer.parse(answer_bytes)
     if {offer.authority, offer.platform} != {owner, entry.peer}:
         raise contradiction("holds an offer between other parties")
@@ -44,7 +44,7 @@ def verify_opening(
         (answer_bytes, ANSWER, entry.answer_signature, offer.platform),
     ):
         key = trusted_card(trust, party).log_key
-        verify_statement(key, label, document, base64.b64decode(signature), party=party)
+        verify_statement(key, label, document, signed_bytes(signature), party=party)
     return offer, answer
 
 
@@ -112,13 +112,13 @@ def verify_closing(
         VerificationError: it is not.
         ConfigError: a party's card is not trusted.
     """
-    document = base64.b64decode(entry.receipt)
+    document = signed_bytes(entry.receipt)
     receipt = Receipt.parse(document)
     signed = SignedReceipt(
         receipt,
         document,
-        base64.b64decode(entry.authority_signature),
-        base64.b64decode(entry.platform_signature),
+        signed_bytes(entry.authority_signature),
+        signed_bytes(entry.platform_signature),
     )
     signed.verify(
         authority_key=trusted_card(trust, receipt.authority).log_key,
@@ -221,7 +221,7 @@ def verify_last_request(entry: ExchangeAborted, offer: Offer, trust: Mapping[str
         trusted_card(trust, offer.authority).log_key,
         REQUEST,
         statement,
-        base64.b64decode(entry.last_signature or ""),
+        signed_bytes(entry.last_signature or ""),
         party=offer.authority,
     )
 
@@ -234,10 +234,11 @@ def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
         "elements": answer.elements,
         "returns": answer.elements if offer.output == "both" else 0,
     }
+    # The answer's has been compared with the offer's, which would have to be hashed again.
+    exchange_id = bytes.fromhex(answer.exchange_id)
     for name, rows in due.items():
         totals = getattr(receipt, name)
-        # The answer's has been compared with the offer's, which would have to be hashed again.
-        empty = Transcript(name, bytes.fromhex(answer.exchange_id)).value.hex()
+        empty = empty_transcript(name, exchange_id).hex()
         if (totals.frames, totals.rows) != (_n_frames(rows, offer.frame_rows), rows) or (
             (rows == 0) != (totals.transcript == empty)
         ):
@@ -246,7 +247,7 @@ def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:
 
 def _sha256(encoded: str) -> str:
     """Return the digest of a document that stands in an entry, which is parsed already."""
-    return hashlib.sha256(base64.b64decode(encoded)).hexdigest()
+    return hashlib.sha256(signed_bytes(encoded)).hexdigest()
 
 
 def contradiction(fault: str) -> VerificationError:

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from psishare.errors import InputError, VerificationError
 from psishare.keys import canonical
+from psishare.keys.canonical_model import CanonicalModel
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 MAX_BYTES = 64 * 1024
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Rows = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Rows = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
+Positive = Annotated[int, Field(ge=1, le=canonical.MAX_INTEGER)]
 PartyId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 
@@ -36,14 +42,12 @@ Time = Annotated[
 ]
 
 
-class Document(BaseModel):
+class Document(CanonicalModel):
     """A canonical JSON document: strict types, every field, no other."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def document(self) -> bytes:
         """Return the canonical bytes, which are what is signed and digested."""
-        return canonical.dumps(self.model_dump(mode="json"))
+        return self.canonical_bytes()
 
     @property
     def sha256(self) -> bytes:
@@ -58,6 +62,12 @@ class Document(BaseModel):
             VerificationError: not canonical; or a field is missing, unknown or wrong. Names the
                 fields, never their values.
         """
+        parsed = cls.read_plain(data) if len(data) <= MAX_BYTES else None
+        return parsed or cls._parse_any(data)
+
+    @classmethod
+    def _parse_any(cls, data: bytes) -> Self:
+        """Parse a document's bytes whatever they hold, and name what is wrong with them."""
         what = f"the {cls.__name__.lower()}"
         try:
             parsed = cls.model_validate(canonical.read_object(data, max_bytes=MAX_BYTES, what=what))
@@ -98,8 +108,10 @@ def write_time(time: datetime) -> str:
     return time.astimezone(UTC).strftime(TIME_FORMAT)
 
 
+@lru_cache(1024)
 def read_time(text: str) -> datetime:
     """Return the time that a parsed document's text stands for, UTC."""
-    # The form is fixed; strptime would take a hundred times as long.
+    # The form is fixed; strptime would take a hundred times as long. The documents of one exchange
+    # repeat its times.
     date = int(text[0:4]), int(text[5:7]), int(text[8:10])
     return datetime(*date, int(text[11:13]), int(text[14:16]), int(text[17:19]), tzinfo=UTC)

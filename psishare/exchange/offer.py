@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from psishare.exchange.document import Digest, Document, Name, PartyId, Rows, Time
+from psishare.exchange.document import Digest, Document, Name, PartyId, Positive, Rows, Time
 from psishare.mandates.check import Request
 
 WIRE_VERSION = 2
@@ -20,7 +20,7 @@ OPERATOR_LABEL = b"psishare/operator/v1"
 class Ruleset(Document):
     """The version and digest of a kind's canonical form."""
 
-    version: Annotated[int, Field(ge=1)]
+    version: Positive
     digest: Digest
 
 
@@ -83,7 +83,7 @@ class Answer(Document):
     exchange_id: Digest
     platform: PartyId
     dataset: Name
-    epoch: Annotated[int, Field(ge=1)] | None
+    epoch: Positive | None
     manifest_sha256: Digest | None
     elements: Rows
     opening_commitment: Digest | None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from psishare.exchange.document import Digest, Document, Name, PartyId, Rows, Time
+from psishare.exchange.document import Digest, Document, Name, PartyId, Positive, Rows, Time
 from psishare.keys.statement import sign_statement, verify_statement
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Receipt(Document):
     kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9./-]{0,64}$")]
     output: Literal["matches", "count", "both"]
-    epoch: Annotated[int, Field(ge=1)] | None
+    epoch: Positive | None
     manifest_sha256: Digest | None
     mandate_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
     mandate_sha256: Digest

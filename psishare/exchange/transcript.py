@@ -32,6 +32,12 @@ def frame_digest(sequence: str, index: int, n_rows: int, elements: bytes | memor
     return digest.digest()
 
 
+def empty_transcript(sequence: str, exchange_id: bytes) -> bytes:
+    """Return T_0 of a sequence, 32 bytes."""
+    code = SEQUENCES[sequence].to_bytes(1, "big")
+    return hashlib.sha256(TRANSCRIPT_LABEL + code + exchange_id).digest()
+
+
 class Transcript:
     """One sequence's hash chain, from T_0 on.
 
@@ -47,8 +53,7 @@ class Transcript:
     def __init__(self, sequence: str, exchange_id: bytes) -> None:
         self.sequence = sequence
         self.exchange_id = exchange_id
-        code = SEQUENCES[sequence].to_bytes(1, "big")
-        self._value = hashlib.sha256(TRANSCRIPT_LABEL + code + exchange_id).digest()
+        self._value = empty_transcript(sequence, exchange_id)
         self._frames = 0
         self._rows = 0
 

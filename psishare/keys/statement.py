@@ -8,6 +8,7 @@ but a newline, and from a DSSE message, which begins ``DSSEv1 ``.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from psishare.errors import InternalError, VerificationError
@@ -65,9 +66,14 @@ def verify_statement(
 
 
 def _message(label: str, payload: bytes) -> bytes:
+    return _prefix(label) + payload
+
+
+@lru_cache(32)
+def _prefix(label: str) -> bytes:
     if not _LABEL.fullmatch(label):
         raise _our_fault("a statement's label is lower-case words joined by hyphens")
-    return b"psishare/" + label.encode("ascii") + b"/v1\x00" + payload
+    return b"psishare/" + label.encode("ascii") + b"/v1\x00"
 
 
 def _our_fault(message: str) -> InternalError:

@@ -5,6 +5,7 @@ import pytest
 from psishare.audit.merkle import (
     EMPTY_ROOT,
     Frontier,
+    InclusionVerifier,
     consistency_ranges,
     inclusion_ranges,
     leaf_hash,
@@ -54,6 +55,44 @@ def test_every_inclusion_proof_verifies_at_its_own_index_only(size: int) -> None
             if other != index:
                 with pytest.raises(VerificationError):
                     verify_inclusion(LEAVES[index], other, size, proof, root)
+
+
+def inclusion_proof(index: int, size: int) -> list[bytes]:
+    return [definition(LEAVES[a:b]) for a, b in inclusion_ranges(index, size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 13, 20])
+def test_a_proof_that_goes_on_as_the_one_before_is_held_to_the_same(size: int) -> None:
+    tree = InclusionVerifier(size, definition(LEAVES[:size]))
+    for index in [*range(size), *reversed(range(size)), 0, 0]:
+        proof = inclusion_proof(index, size)
+        tree.verify(LEAVES[index], index, proof)
+        for other in range(size):
+            wrong = [*proof[:-1], bytes(32)], [*proof, bytes(32)], proof[:-1]
+            if other != index:
+                with pytest.raises(VerificationError):
+                    tree.verify(LEAVES[other], index, proof)
+                with pytest.raises(VerificationError):
+                    tree.verify(LEAVES[index], other, proof)
+            for each in wrong if proof else ():
+                with pytest.raises(VerificationError):
+                    tree.verify(LEAVES[index], index, each)
+
+
+def test_every_hash_of_a_proof_counts_whatever_was_verified_before_it() -> None:
+    size = 20
+    tree = InclusionVerifier(size, definition(LEAVES))
+    for index in range(size):
+        proof = inclusion_proof(index, size)
+        for place in range(len(proof)):
+            bad = [
+                *proof[:place],
+                bytes([proof[place][0] ^ 1]) + proof[place][1:],
+                *proof[place + 1 :],
+            ]
+            with pytest.raises(VerificationError):
+                tree.verify(LEAVES[index], index, bad)
+        tree.verify(LEAVES[index], index, proof)
 
 
 @pytest.mark.parametrize("size", range(1, 20))
