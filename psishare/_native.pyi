@@ -15,7 +15,7 @@ __all__ = [
     "Seed",
     "__version__",
     "base_mode",
-    "blind_with",
+    "blind_rfc9497",
     "contains",
     "contains_in_frames",
     "distinct_rows",
@@ -331,8 +331,8 @@ def is_canonical_element(encoding: bytes) -> bool:
     For conformance tests; True for the identity.
     """
 
-def blind_with(identifiers: pa.Array, blinds: bytes) -> pa.FixedSizeBinaryArray:
-    """Blind with given scalars, 32 bytes for each row, for the published vectors only."""
+def blind_rfc9497(identifiers: pa.Array, blinds: bytes) -> pa.FixedSizeBinaryArray:
+    """Blind as RFC 9497 section 3.3.1 has it, with given scalars of 32 bytes, for its vectors only."""
 
 def prove_with(
     key: OprfKey, blinded: pa.FixedSizeBinaryArray, evaluated: pa.FixedSizeBinaryArray, nonce: bytes

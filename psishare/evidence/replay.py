@@ -16,7 +16,7 @@ from psishare.audit.entry import ExchangeAborted, ExchangeClosed, ExchangeOpened
 from psishare.errors import InputError
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import Story
-from psishare.exchange.offer import Offer
+from psishare.exchange.offer import WIRE_VERSION, Offer
 from psishare.exchange.receipt import Receipt
 from psishare.exchange.transcript import Transcript, frame_digest
 from psishare.mandates.input_commitment import commits_to
@@ -157,17 +157,13 @@ def replay(
         input_salt: of the mandate's input commitment, 32 bytes; without it that is not looked at.
 
     Raises:
-        InputError: ``replay_unsupported``, the protocol's elements cannot be computed again here.
+        InputError: ``replay_unsupported``, the elements of the protocol, or of the exchange's version
+            of the wire, cannot be computed again here.
     """
     from psishare import _native  # noqa: PLC0415  evidence is read without it everywhere else
 
     offer = signed.offer
-    if offer.protocol not in {"oprf", "ecdh"}:
-        raise InputError(
-            f"the elements of {offer.protocol} cannot be computed again",
-            mend="Replay exchanges of oprf and ecdh.",
-            reason="replay_unsupported",
-        )
+    _require_replayable(offer)
     seed = _native.Seed.from_secret_bytes(bytes.fromhex(opening.seed))
     commitment = seed.commitment(bytes.fromhex(opening.input_root)).hex()
     looked = signed.input_commitment is not None and input_salt is not None
@@ -188,6 +184,23 @@ def replay(
     if asked.is_as_signed():
         return asked.verdict(None)
     return asked.differing(ReplayFault.REQUESTS_DIFFER)
+
+
+def _require_replayable(offer: Offer) -> None:
+    if offer.protocol not in {"oprf", "ecdh"}:
+        raise InputError(
+            f"the elements of {offer.protocol} cannot be computed again",
+            mend="Replay exchanges of oprf and ecdh.",
+            reason="replay_unsupported",
+        )
+    # Elements of ecdh have been the same in every version.
+    if offer.protocol == "oprf" and offer.wire_version != WIRE_VERSION:
+        raise InputError(
+            f"the exchange is of wire version {offer.wire_version}, whose elements were others than"
+            f" those of version {WIRE_VERSION}",
+            mend="Replay it with a psishare that speaks that version.",
+            reason="replay_unsupported",
+        )
 
 
 class _Asked:

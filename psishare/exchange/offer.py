@@ -10,7 +10,7 @@ from pydantic import Field
 from psishare.exchange.document import Digest, Document, Name, PartyId, Positive, Rows, Time
 from psishare.mandates.check import Request
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 OFFER = "offer"
 ANSWER = "answer"
 OFFLINE_END = "00" * 16

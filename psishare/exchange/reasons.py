@@ -414,7 +414,7 @@ REASONS: tuple[Reason, ...] = (
         {
             "commitment_unknown": "What is to be opened or shredded is not named rightly.",
             "parties_unrelated": "What is to be reconciled is not of an authority and a platform.",
-            "replay_unsupported": "The protocol's elements cannot be computed again.",
+            "replay_unsupported": "The elements of the protocol or of its version cannot be computed again.",
             "scope_empty": "The log has nothing of what is to be exported.",
             "scope_malformed": "A period, mandate or exchange is not named rightly.",
             "approval_repeated": "Somebody has decided on this held offer before.",

@@ -224,7 +224,7 @@ def test_a_pinned_party_cannot_greet_in_anothers_name(stage: Stage) -> None:
     _side, caller = second_authority(stage)
     line = Line(serving(stage), caller)
     with pytest.raises(AuthorisationError) as raised:
-        line.call(Call.HELLO, wire.HelloRequest(authority=AUTHORITY, wire_versions=[2]))
+        line.call(Call.HELLO, wire.HelloRequest(authority=AUTHORITY, wire_versions=[3]))
     assert raised.value.reason == "peer_impersonation"
     assert raised.value.exit_code is ExitCode.REFUSED
 
@@ -317,7 +317,7 @@ def test_an_offer_for_another_connection_is_refused(stage: Stage, field: str) ->
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"wire_version": 1}, ("version 1", "version 2")),
+        ({"wire_version": 2}, ("version 2", "version 3")),
         ({"suite": "P384-SHA384"}, ("P384-SHA384", "ristretto255-SHA512")),
     ],
 )
@@ -345,7 +345,7 @@ def test_authority_stops_before_its_offer_where_the_greeting_is_wrong(
             case "certificate_sha256":
                 response.certificate_sha256 = bytes(32)
             case _:
-                response.wire_versions[:] = [1, 3]
+                response.wire_versions[:] = [2, 4]
 
     line = Line(serving(stage), stage.caller(), responses={Call.HELLO: spoil})
     error = failed(stage.asker(line), ask(stage))

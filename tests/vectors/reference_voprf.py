@@ -189,11 +189,18 @@ def blind(value: bytes, scalar: int, *, mode: int) -> bytes:
     return encode(multiply(scalar, hash_to_group(value, b"HashToGroup-" + context(mode))))
 
 
-def finalize(value: bytes, scalar: int, evaluated: bytes) -> bytes:
-    """RFC 9497 section 3.3.1, ``Finalize``."""
-    element = decode(evaluated)
+def blinded_element(value: bytes, scalar: int) -> bytes:
+    """oprf.md, section 6: the hash of the value, with the blind added."""
+    element = hash_to_group(value, b"HashToGroup-" + context(1))
+    return encode(add(element, multiply(scalar, GENERATOR)))
+
+
+def unblinded_output(value: bytes, scalar: int, evaluated: bytes, public_key: bytes) -> bytes:
+    """oprf.md, section 8, step 6: the blind taken off again, and the last hash."""
+    element, key = decode(evaluated), decode(public_key)
     assert element is not None
-    unblinded = encode(multiply(pow(scalar, -1, ORDER), element))
+    assert key is not None
+    unblinded = encode(add(element, multiply(ORDER - scalar, key)))
     return sha512(prefixed(value) + prefixed(unblinded) + b"Finalize")
 
 
@@ -267,7 +274,7 @@ def _derive(seed: bytes, label: bytes, index: int | None = None) -> bytes:
 
 def derived_blind(seed: bytes, index: int) -> int:
     """oprf.md, "Blinds"."""
-    return int.from_bytes(_derive(seed, b"psishare/blind/v1", index), "little") % ORDER
+    return int.from_bytes(_derive(seed, b"psishare/blind/v2", index), "little") % ORDER
 
 
 def order(seed: bytes, n_rows: int) -> list[int]:

@@ -23,14 +23,14 @@ pub(crate) fn is_canonical_element(encoding: &[u8]) -> bool {
 }
 
 #[pyfunction]
-pub(crate) fn blind_with<'py>(
+pub(crate) fn blind_rfc9497<'py>(
     identifiers: &Bound<'py, PyAny>,
     blinds: &[u8],
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = identifiers.py();
     let values = Values::import(identifiers)?;
     let scalars = scalars(py, blinds)?;
-    let blinded = cores::run(py, || voprf::blind(&values, &Blinds::given(scalars)))?;
+    let blinded = cores::run(py, || voprf::blind_rfc9497(&values, &Blinds::given(scalars)))?;
     column::elements(py, blinded)
 }
 

@@ -10,6 +10,8 @@ mod dalek;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod simd;
 
+use std::sync::OnceLock;
+
 use curve25519_dalek::Scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -94,6 +96,44 @@ impl Batch {
             Form::Dalek(batch) => batch.multiply_each(scalars, out),
             #[cfg(target_arch = "x86_64")]
             Form::Simd(batch) => batch.multiply_each(scalars, out),
+        }
+    }
+
+    /// Encode each element plus its own scalar times `base`; constant-time.
+    ///
+    /// `scalars` and `out` have a place for each element.
+    pub(crate) fn add_multiples(&self, base: &FixedBase, scalars: &[Scalar], out: &mut [Encoding]) {
+        match &self.0 {
+            Form::Dalek(batch) => {
+                let multiples = base.dalek.get_or_init(|| dalek::FixedBase::new(&base.element));
+                batch.add_multiples(multiples, scalars, out);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Form::Simd(batch) => {
+                let multiples =
+                    base.simd.get_or_init(|| simd::fixed_base(batch.ifma(), &base.element));
+                batch.add_multiples(multiples, scalars, out);
+            }
+        }
+    }
+}
+
+/// An element that many secret scalars are multiplied by: its multiples are computed beforehand, in
+/// the form of each backend that asks for them.
+pub(crate) struct FixedBase {
+    element: Element,
+    dalek: OnceLock<dalek::FixedBase>,
+    #[cfg(target_arch = "x86_64")]
+    simd: OnceLock<simd::FixedBase>,
+}
+
+impl FixedBase {
+    pub(crate) fn new(element: Element) -> Self {
+        Self {
+            element,
+            dalek: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            simd: OnceLock::new(),
         }
     }
 }

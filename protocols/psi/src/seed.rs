@@ -20,7 +20,7 @@ pub const SEED_BYTES: usize = 32;
 pub const FIRST_PASS: u8 = 0;
 
 // The wire constants of the derivations, in one block.
-const BLIND: &[u8] = b"psishare/blind/v1";
+const BLIND: &[u8] = b"psishare/blind/v2";
 const ORDER: &[u8] = b"psishare/order/v1";
 const ECDH_SCALAR: &[u8] = b"psishare/ecdh-scalar/v1";
 const OPENING: &[u8] = b"psishare/opening/v1";

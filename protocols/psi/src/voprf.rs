@@ -1,16 +1,17 @@
 //! RFC 9497 mode 0x01, VOPRF (section 3.3.2): psishare's `oprf` protocol. Its proof weighs rows by
-//! the whole frame (protocols/specs/oprf.md, section 12).
+//! the whole frame, and its blinds are added (protocols/specs/oprf.md, sections 12 and 13).
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::blinds::Blinds;
+use crate::chunks::{self, CHUNK_ROWS};
 use crate::dleq::{Proof, Statement, Weighing};
 use crate::fingerprint::{Cut, MAX_BITS};
-use crate::group::{Batch, Element};
-use crate::secret::SecretScalar;
-use crate::suite::VOPRF;
+use crate::group::{Batch, Element, FixedBase, IDENTITY};
+use crate::secret::{SecretScalar, SecretStrings};
+use crate::suite::{VOPRF, output_hashes};
 use crate::{Encoding, Error, Rows, frame, oprf};
 
 /// A platform's secret key and its public key.
@@ -158,11 +159,31 @@ impl fmt::Debug for Key {
     }
 }
 
-/// `Blind` (section 3.3.1), whose output is sent.
+/// The blinded element of each input, which is sent (`oprf.md`, section 6).
 ///
 /// # Errors
 /// `ValueTooLong`, `ValueIsIdentity`, `ColumnsDiffer`, and those of the blinds.
 pub fn blind<R: Rows + ?Sized>(inputs: &R, blinds: &Blinds<'_>) -> Result<Vec<Encoding>, Error> {
+    oprf::check_columns(inputs.len(), blinds.len())?;
+    let generator = FixedBase::new(Element::generator());
+    let mut blinded = vec![IDENTITY; inputs.len()];
+    chunks::fill(&mut blinded, 1, |rows, out| {
+        // C_i = HashToGroup(x_i) + r_i * A
+        let input_elements = VOPRF.hash_to_group.hash_to_group(inputs, rows.clone())?;
+        input_elements.add_multiples(&generator, &blinds.scalars(rows)?, out);
+        Ok(())
+    })?;
+    Ok(blinded)
+}
+
+/// `Blind` (section 3.3.1) to the letter: for published vectors, and for nothing else.
+///
+/// # Errors
+/// As [`blind`].
+pub fn blind_rfc9497<R: Rows + ?Sized>(
+    inputs: &R,
+    blinds: &Blinds<'_>,
+) -> Result<Vec<Encoding>, Error> {
     oprf::blind_under(&VOPRF.hash_to_group, inputs, blinds)
 }
 
@@ -177,7 +198,7 @@ pub struct Answer<'a> {
     pub public_key: &'a Encoding,
 }
 
-/// `Finalize` (section 3.3.2): verify the proof of a frame, then give the first `bits` bits of each
+/// `Finalize` (section 3.3.2, `oprf.md` section 8): verify the proof of a frame, then give the first `bits` bits of each
 /// output, each in `ceil(bits / 8)` bytes, one after the other.
 ///
 /// # Errors
@@ -196,7 +217,30 @@ pub fn finalize<R: Rows + ?Sized>(
     // if VerifyProof(G.Generator(), pkS, blindedElements, evaluatedElements, proof) == false:
     //   raise VerifyError
     let evaluated_batches = verified(Weighing::Frame, blinded, answer)?;
-    oprf::unblind(inputs, blinds, &evaluated_batches, answer.evaluated.len(), cut)
+    let public_key = Element::decode(answer.public_key).ok_or(Error::PublicKey)?;
+    unblind(inputs, blinds, &evaluated_batches, &public_key, cut)
+}
+
+/// The output of each input, cut to a fingerprint, from a decoded and verified answer.
+fn unblind<R: Rows + ?Sized>(
+    inputs: &R,
+    blinds: &Blinds<'_>,
+    evaluated: &[Batch],
+    public_key: &Element,
+    cut: Cut,
+) -> Result<Vec<u8>, Error> {
+    let minus_public_key = FixedBase::new(public_key.negated());
+    let mut outputs = vec![0; inputs.len() * cut.bytes()];
+    chunks::fill(&mut outputs, cut.bytes(), |rows, out| {
+        // N = D_j - r_i * B
+        let mut unblinded = SecretStrings::zeroed(rows.len());
+        let scalars = blinds.scalars(rows.clone())?;
+        let batch = &evaluated[rows.start / CHUNK_ROWS];
+        batch.add_multiples(&minus_public_key, &scalars, &mut unblinded);
+        cut.apply_each(&output_hashes(inputs, rows, &unblinded), out);
+        Ok(())
+    })?;
+    Ok(outputs)
 }
 
 /// `VerifyProof` (section 2.2.2) to the letter: for published vectors, and for nothing else.

@@ -41,7 +41,7 @@ fn mode_1_gives_the_published_values() {
         let blinds = arrays(&test["blinds"]);
         let blinds = Blinds::given(&blinds);
         let outputs = strings(&test["outputs"]).concat();
-        let blinded = voprf::blind(&inputs, &blinds).unwrap();
+        let blinded = voprf::blind_rfc9497(&inputs, &blinds).unwrap();
         assert_eq!(blinded, arrays(&test["blinded_elements"]));
         let (evaluated, _) = key.blind_evaluate(&blinded).unwrap();
         assert_eq!(evaluated, arrays(&test["evaluated_elements"]));
@@ -54,13 +54,34 @@ fn mode_1_gives_the_published_values() {
         let answer =
             voprf::Answer { evaluated: &evaluated, proof: &proof, public_key: &public_key };
         voprf::verify_rfc9497(&blinded, answer).unwrap();
+        // Unblinding and the last hash are the same in both modes.
+        assert_eq!(oprf::finalize(&inputs, &blinds, &evaluated).unwrap(), outputs);
+        assert_eq!(key.evaluate(&inputs).unwrap(), outputs);
         // The exchange asks for the proof that is bound to its whole frame, and takes no other.
         let refused = voprf::finalize(&inputs, &blinds, &blinded, answer, 512).unwrap_err();
         assert_eq!(refused, Error::Proof);
         let bound = key.prove_with(&blinded, &evaluated, &nonce).unwrap().to_bytes();
         let answer = voprf::Answer { proof: &bound, ..answer };
         assert_eq!(voprf::verify_rfc9497(&blinded, answer).unwrap_err(), Error::Proof);
+    }
+}
+
+#[test]
+fn blinds_that_are_added_give_the_published_outputs() {
+    let mode = mode(1);
+    let key =
+        voprf::Key::derive_key_pair(&array(&mode["seed"]), &bytes(&mode["key_info"])).unwrap();
+    for test in list(&mode["tests"]) {
+        let inputs = strings(&test["inputs"]);
+        let blinds = arrays(&test["blinds"]);
+        let blinds = Blinds::given(&blinds);
+        let blinded = voprf::blind(&inputs, &blinds).unwrap();
+        assert_ne!(blinded, arrays(&test["blinded_elements"]));
+        let (evaluated, proof) = key.blind_evaluate(&blinded).unwrap();
+        let proof = proof.to_bytes();
+        let answer =
+            voprf::Answer { evaluated: &evaluated, proof: &proof, public_key: key.public_key() };
+        let outputs = strings(&test["outputs"]).concat();
         assert_eq!(voprf::finalize(&inputs, &blinds, &blinded, answer, 512).unwrap(), outputs);
-        assert_eq!(key.evaluate(&inputs).unwrap(), outputs);
     }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,3 +161,15 @@ def test_an_exchange_that_the_evidence_does_not_tell_of_is_refused(
     with pytest.raises(InputError) as caught:
         signed_requests(stage.homes[PLATFORM].log_path, trust(stage), "ab" * 32)
     assert caught.value.reason == "exchange_not_found"
+
+
+def test_elements_of_an_older_wire_version_are_not_called_others(
+    lived: tuple[Stage, dict[str, Any]],
+) -> None:
+    stage, exchange_id = of(lived, 0)
+    signed = signed_requests(stage.homes[PLATFORM].log_path, trust(stage), exchange_id)
+    opening, elements = kept(stage, exchange_id)
+    older = replace(signed, offer=signed.offer.model_copy(update={"wire_version": 2}))
+    with pytest.raises(InputError, match="wire version 2") as caught:
+        replay(older, opening, column(SUSPECTS), elements=elements)
+    assert caught.value.reason == "replay_unsupported"

@@ -236,7 +236,7 @@ def test_byte_strings_of_other_lengths_are_refused() -> None:
         lambda: _native.OprfKey.derive_key_pair(bytes(32), bytes(65_536)),
         lambda: SEED.commitment(bytes(31)),
         lambda: _native.one_way_map(bytes(63)),
-        lambda: _native.blind_with(pa.array([b"x"], pa.binary()), bytes(31)),
+        lambda: _native.blind_rfc9497(pa.array([b"x"], pa.binary()), bytes(31)),
         lambda: _native.prove_with(KEY, blinded(1), blinded(1), bytes(31)),
         lambda: _native.first_not_increasing(blinded(1), bytes(31)),
     ]

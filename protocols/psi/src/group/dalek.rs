@@ -1,7 +1,7 @@
 //! The backend of `curve25519-dalek`, which itself picks AVX2 or plain 64-bit code at run time.
 
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
-use curve25519_dalek::ristretto::CompressedRistretto;
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoBasepointTable};
 use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use zeroize::Zeroizing;
@@ -43,6 +43,22 @@ impl Batch {
             Zeroizing::new(scalars.iter().map(Scalar::div_by_2).collect());
         encode_doubles(self.0.iter().zip(halves.iter()).map(|(point, half)| point * half), out);
     }
+
+    pub(super) fn add_multiples(&self, base: &FixedBase, scalars: &[Scalar], out: &mut [Encoding]) {
+        for ((place, point), scalar) in out.iter_mut().zip(self.0.iter()).zip(scalars) {
+            let sum = Zeroizing::new(point + &*base.0 * scalar);
+            *place = sum.compress().to_bytes();
+        }
+    }
+}
+
+/// The multiples of an element.
+pub(super) struct FixedBase(Box<RistrettoBasepointTable>);
+
+impl FixedBase {
+    pub(super) fn new(element: &Element) -> Self {
+        Self(Box::new(RistrettoBasepointTable::create(&element.0)))
+    }
 }
 
 /// Encode twice each point. An encoding needs an inverse square root of its own, the encoding of a
@@ -81,6 +97,14 @@ impl Element {
 
     pub(crate) fn encode(&self) -> Encoding {
         self.0.compress().to_bytes()
+    }
+
+    pub(crate) fn generator() -> Self {
+        Self(RISTRETTO_BASEPOINT_POINT)
+    }
+
+    pub(crate) fn negated(&self) -> Self {
+        Self(-self.0)
     }
 
     /// `scalar` times the generator; constant-time.

@@ -12,6 +12,7 @@ mod decode;
 mod digits;
 mod encode;
 mod field;
+mod fixed_base;
 mod lanes;
 mod map;
 mod point;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 use self::digits::Digits8;
 use self::encode::encode_doubles;
+pub(super) use self::fixed_base::FixedBase;
 pub(crate) use self::lanes::Ifma;
 use self::lanes::LANES;
 use self::point::Extended8;
@@ -34,8 +36,8 @@ use self::weighted_sum::Pippenger;
 use super::{Element, Encoding, IDENTITY};
 use crate::sha512::{Block, Digest, State};
 
-/// Groups of eight that are decoded side by side.
-const DECODE_GROUPS: usize = 2;
+/// Groups of eight whose square roots are computed side by side.
+const ROOT_GROUPS: usize = 2;
 
 /// From so many rows on, the larger number of buckets pays.
 const MANY_ROWS: usize = 640;
@@ -88,6 +90,21 @@ impl Batch {
         // SAFETY: `ifma` shows that the machine has the instructions.
         unsafe { multiply_groups_each(&self.groups, scalars, out) }
     }
+
+    pub(super) fn ifma(&self) -> Ifma {
+        self.ifma
+    }
+
+    pub(super) fn add_multiples(&self, base: &FixedBase, scalars: &[Scalar], out: &mut [Encoding]) {
+        // SAFETY: `ifma` shows that the machine has the instructions.
+        unsafe { add_multiples(&self.groups, base, scalars, out) }
+    }
+}
+
+/// The multiples of an element.
+pub(super) fn fixed_base(_: Ifma, element: &Element) -> FixedBase {
+    // SAFETY: an `Ifma` shows that the machine has the instructions.
+    unsafe { multiples(element) }
 }
 
 /// Hash padded messages with SHA-512, from `state` on; `ends` are the ends of the messages in
@@ -148,8 +165,8 @@ fn map_groups(uniform: &[[u8; 64]]) -> Zeroizing<Vec<Extended8>> {
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn decode_groups(encodings: &[Encoding]) -> Result<Zeroizing<Vec<Extended8>>, usize> {
     let mut groups = Zeroizing::new(Vec::with_capacity(encodings.len().div_ceil(LANES)));
-    for (step, strings) in encodings.chunks(DECODE_GROUPS * LANES).enumerate() {
-        let mut padded = [[IDENTITY; LANES]; DECODE_GROUPS];
+    for (step, strings) in encodings.chunks(ROOT_GROUPS * LANES).enumerate() {
+        let mut padded = [[IDENTITY; LANES]; ROOT_GROUPS];
         for (place, string) in padded.as_flattened_mut().iter_mut().zip(strings) {
             *place = *string;
         }
@@ -159,7 +176,7 @@ fn decode_groups(encodings: &[Encoding]) -> Result<Zeroizing<Vec<Extended8>>, us
             let refused = !(valid & !points.is_identity());
             let bad = refused.trailing_zeros() as usize;
             if bad < rows {
-                return Err(step * DECODE_GROUPS * LANES + first + bad);
+                return Err(step * ROOT_GROUPS * LANES + first + bad);
             }
             if rows > 0 {
                 groups.push(points);
@@ -203,4 +220,26 @@ fn multiply_groups_each(groups: &[Extended8], scalars: &[Scalar], out: &mut [Enc
         products.push(scalar_mul::multiply(&mut workspace, points, &digits));
     }
     encode_doubles(&products, out);
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn multiples(element: &Element) -> FixedBase {
+    // What this crate encodes decodes.
+    let [(_, point)] = decode::decode(&[[element.encode(); LANES]]);
+    FixedBase::new(&point)
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn add_multiples(groups: &[Extended8], base: &FixedBase, scalars: &[Scalar], out: &mut [Encoding]) {
+    let mut sums = Zeroizing::new([Extended8::identity(); ROOT_GROUPS]);
+    let mut lanes = Zeroizing::new([Scalar::ZERO; LANES]);
+    let steps = groups.chunks(ROOT_GROUPS).zip(scalars.chunks(ROOT_GROUPS * LANES));
+    for ((groups, scalars), places) in steps.zip(out.chunks_mut(ROOT_GROUPS * LANES)) {
+        for ((sum, points), scalars) in sums.iter_mut().zip(groups).zip(scalars.chunks(LANES)) {
+            lanes[..scalars.len()].copy_from_slice(scalars);
+            let digits = Zeroizing::new(Digits8::of(&lanes));
+            *sum = base.add(*points, &digits);
+        }
+        places.copy_from_slice(&encode::encode(&sums).as_flattened()[..places.len()]);
+    }
 }

@@ -41,15 +41,24 @@ pub(super) struct Digit8 {
 }
 
 impl Digits8 {
+    /// The digits of each scalar.
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn of(scalars: &[Scalar; LANES]) -> Self {
+        let mut strings = Zeroizing::new([[0; 32]; LANES]);
+        for (string, scalar) in strings.iter_mut().zip(scalars) {
+            biased(scalar.as_bytes(), BYTE_BIAS, string);
+        }
+        Self(words_of(&strings))
+    }
+
     /// The digits of half of each scalar, modulo ℓ: what is encoded is twice the product.
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn of_halves(scalars: &[Scalar; LANES]) -> Self {
-        let mut strings = Zeroizing::new([[0; 32]; LANES]);
-        for (string, scalar) in strings.iter_mut().zip(scalars) {
-            let half = Zeroizing::new(scalar.div_by_2());
-            biased(half.as_bytes(), BYTE_BIAS, string);
+        let mut halves = Zeroizing::new([Scalar::ZERO; LANES]);
+        for (half, scalar) in halves.iter_mut().zip(scalars) {
+            *half = scalar.div_by_2();
         }
-        Self(words_of(&strings))
+        Self::of(&halves)
     }
 
     /// The digits of half of one scalar, modulo ℓ, in every lane.

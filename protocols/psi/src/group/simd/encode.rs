@@ -1,7 +1,7 @@
-//! Encoding of the doubles of ristretto255 elements, eight at a time.
+//! Encoding of ristretto255 elements and of their doubles, eight at a time.
 //!
-//! RFC 9496's `Encode` needs an inverse square root for each element. The encoding of a double is a
-//! rational function of the element (M. Hamburg's isogeny, section 6 of "Decaf", as in dalek's
+//! RFC 9496's `Encode` needs an inverse square root for each element. Where an element can be made
+//! as a double, as products can, that is spared: the encoding of a double is a rational function of the element (M. Hamburg's isogeny, section 6 of "Decaf", as in dalek's
 //! `double_and_compress_batch`), so that one inversion serves a whole batch.
 
 use core::arch::x86_64::{__mmask8, _mm512_maskz_mov_epi64};
@@ -9,10 +9,66 @@ use core::arch::x86_64::{__mmask8, _mm512_maskz_mov_epi64};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::constants::{D, INVSQRT_A_MINUS_D, SQRT_M1};
-use super::field::{FieldElement8, ONE, ZERO, invert, strings_of};
+use super::field::{FieldElement8, ONE, ZERO, invert, sqrt_ratio, strings_of};
 use super::lanes::LANES;
 use super::point::Extended8;
 use crate::group::Encoding;
+
+/// Encode `N` times eight points (RFC 9496 section 4.3.2), with their square roots side by side.
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+pub(super) fn encode<const N: usize>(points: &[Extended8; N]) -> [[Encoding; LANES]; N] {
+    let one = FieldElement8::constant(&ONE);
+    let mut u1 = [one; N];
+    let mut u2 = [one; N];
+    let mut fractions = [one; N];
+    for (k, Extended8 { x, y, z, .. }) in points.iter().enumerate() {
+        // u1 = (z0 + y0) * (z0 - y0)
+        // u2 = x0 * y0
+        u1[k] = z.plus(*y).carry().times(z.minus(*y).carry());
+        u2[k] = x.times(*y);
+        fractions[k] = u1[k].times(u2[k].square());
+    }
+    // (_, invsqrt) = SQRT_RATIO_M1(1, u1 * u2^2)
+    let roots = sqrt_ratio(&[one; N], &fractions);
+    let mut encodings = [[[0; 32]; LANES]; N];
+    for (k, encoding) in encodings.iter_mut().enumerate() {
+        *encoding = encode_with_root(&points[k], u1[k], u2[k], roots[k].1);
+    }
+    encodings
+}
+
+/// The rest of `Encode`, after the inverse square root.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn encode_with_root(
+    point: &Extended8,
+    u1: FieldElement8,
+    u2: FieldElement8,
+    invsqrt: FieldElement8,
+) -> [Encoding; LANES] {
+    let &Extended8 { x: x0, y: y0, z: z0, t: t0 } = point;
+    let i = FieldElement8::constant(&SQRT_M1);
+    // den1 = invsqrt * u1
+    // den2 = invsqrt * u2
+    // z_inv = den1 * den2 * t0
+    let den1 = invsqrt.times(u1);
+    let den2 = invsqrt.times(u2);
+    let z_inv = den1.times(den2).times(t0);
+    // rotate = IS_NEGATIVE(t0 * z_inv)
+    // x = CT_SELECT(y0 * SQRT_M1 IF rotate ELSE x0)
+    // y = CT_SELECT(x0 * SQRT_M1 IF rotate ELSE y0)
+    // den_inv = CT_SELECT(den1 * INVSQRT_A_MINUS_D IF rotate ELSE den2)
+    let rotate = t0.times(z_inv).is_negative();
+    let x = x0.select(rotate, y0.times(i));
+    let y = y0.select(rotate, x0.times(i));
+    let enchanted_denominator = den1.times(FieldElement8::constant(&INVSQRT_A_MINUS_D));
+    let den_inv = den2.select(rotate, enchanted_denominator);
+    // y = CT_NEG(y, IS_NEGATIVE(x * z_inv))
+    // s = CT_ABS(den_inv * (z - y))
+    let y = y.negate_where(x.times(z_inv).is_negative());
+    let s = den_inv.times(z0.minus(y).carry()).absolute();
+    strings_of(&s.to_words())
+}
 
 /// What the encoding of a double is made from: 2P = (E/G, H/F).
 #[derive(Clone, Copy, Zeroize)]

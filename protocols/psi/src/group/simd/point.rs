@@ -43,6 +43,10 @@ pub(super) struct Completed8 {
 #[derive(Clone, Copy, Zeroize)]
 pub(super) struct Cached8(pub(super) [FieldElement8; 4]);
 
+/// Points of Z = 1 as y + x, y − x and 2dxy, in order: as they are added to others at the least cost.
+#[derive(Clone, Copy)]
+pub(super) struct Affine8(pub(super) [FieldElement8; 3]);
+
 impl Extended8 {
     /// The identity in each lane.
     #[inline]
@@ -83,6 +87,31 @@ impl Extended8 {
             g: d.plus(c).carry(),
             h: b.plus(a).carry(),
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn plus_affine(&self, other: &Affine8) -> Completed8 {
+        let [y_plus_x, y_minus_x, xy2d] = other.0;
+        let a = self.y.minus(self.x).carry().times_wide(y_minus_x);
+        let b = self.y.plus(self.x).carry().times_wide(y_plus_x);
+        let c = self.t.times_wide(xy2d);
+        let d = self.z.plus(self.z);
+        Completed8 {
+            e: b.minus(a, Below::Bits59).carry(),
+            f: d.minus(c, Below::Bits59).carry(),
+            g: d.plus(c).carry(),
+            h: b.plus(a).carry(),
+        }
+    }
+
+    /// The points as they are added, given 1/Z.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn affine(&self, z_inverse: FieldElement8) -> Affine8 {
+        let (x, y) = (self.x.times(z_inverse), self.y.times(z_inverse));
+        let xy2d = x.times(y).times(FieldElement8::constant(&D2));
+        Affine8([y.plus(x).carry(), y.minus(x).carry(), xy2d])
     }
 
     /// Points by their limbs, coordinate after coordinate; limbs after the twentieth are not read.
@@ -189,6 +218,28 @@ impl Completed8 {
             z: self.f.times(self.g),
             t: self.e.times(self.h),
         }
+    }
+}
+
+impl Affine8 {
+    /// The identity in each lane.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn identity() -> Self {
+        let one = FieldElement8::constant(&ONE);
+        Self([one, one, FieldElement8::constant(&ZERO)])
+    }
+
+    /// The points, negated in the lanes of `mask`: −(x, y) = (−x, y).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn negate_where(&self, mask: __mmask8) -> Self {
+        let [y_plus_x, y_minus_x, xy2d] = self.0;
+        Self([
+            y_plus_x.select(mask, y_minus_x),
+            y_minus_x.select(mask, y_plus_x),
+            xy2d.negate_where(mask),
+        ])
     }
 }
 

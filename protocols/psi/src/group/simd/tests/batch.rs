@@ -9,7 +9,7 @@ use crate::group::simd::field::{FieldElement8, MINUS_ONE, ONE, ZERO};
 use crate::group::simd::lanes::{Ifma, LANES};
 use crate::group::simd::point::Extended8;
 use crate::group::simd::{self, encode};
-use crate::group::{Encoding, IDENTITY, dalek};
+use crate::group::{Element, Encoding, IDENTITY, dalek};
 
 /// Around the registers' and the chunks' sizes.
 const SIZES: [usize; 24] =
@@ -62,6 +62,18 @@ fn check_products(ours: &simd::Batch, theirs: &dalek::Batch, scalars: &[Scalar])
     }
 }
 
+/// Add multiples of the generator, and of another element, with both backends, and compare.
+fn check_sums(ours: &simd::Batch, theirs: &dalek::Batch, scalars: &[Scalar]) {
+    let other = Element::generator_times(&Scalar::from_bytes_mod_order_wide(&noise("base", 0)));
+    for element in [Element::generator(), other] {
+        let (mut found, mut expected) =
+            (vec![[2; 32]; scalars.len()], vec![[1; 32]; scalars.len()]);
+        ours.add_multiples(&simd::fixed_base(ours.ifma(), &element), scalars, &mut found);
+        theirs.add_multiples(&dalek::FixedBase::new(&element), scalars, &mut expected);
+        assert_eq!(found, expected);
+    }
+}
+
 /// Map, multiply, decode and multiply again with both backends, and compare.
 pub(super) fn check_rows(ifma: Ifma, uniform: &[[u8; 64]], scalars: &[Scalar]) {
     let ours = simd::Batch::one_way_map(ifma, uniform);
@@ -74,6 +86,7 @@ pub(super) fn check_rows(ifma: Ifma, uniform: &[[u8; 64]], scalars: &[Scalar]) {
     let theirs = dalek::Batch::decode(&encodings).unwrap();
     assert_eq!((ours.rows(), ours.first_identity()), (uniform.len(), None));
     check_products(&ours, &theirs, scalars);
+    check_sums(&ours, &theirs, scalars);
     let sum = simd::vartime_weighted_sum(&[(&ours, scalars)]);
     assert_eq!(sum.encode(), dalek::vartime_weighted_sum(&[(&theirs, scalars)]).encode());
 }
@@ -209,6 +222,7 @@ fn check_representatives() {
     let element = simd::map::one_way_map(&halves);
     let mut expected = [IDENTITY; LANES];
     encode::encode_doubles(&[element], &mut expected);
+    let [alone] = encode::encode(&[element]);
     for torsion in torsion {
         assert_eq!(torsion.is_identity(), 0xff);
         let mut found = [[1; 32]; LANES];
@@ -216,6 +230,7 @@ fn check_representatives() {
         assert_eq!(found, [IDENTITY; LANES]);
         let moved = element.plus(&torsion.cached()).extended();
         assert_eq!(moved.is_identity(), 0);
+        assert_eq!(encode::encode(&[torsion, moved]), [[IDENTITY; LANES], alone]);
         let mut all = [[1; 32]; 3 * LANES];
         encode::encode_doubles(&[torsion, moved, torsion], &mut all);
         assert_eq!(all[LANES..2 * LANES], expected);
@@ -226,6 +241,33 @@ fn check_representatives() {
         encode::encode_doubles(&[moved.plus(&moved.cached()).extended()], &mut sum);
         encode::encode_doubles(&[element.projective().double().extended()], &mut double);
         assert_eq!(sum, double);
+        let [twice] = encode::encode(&[moved.projective().double().extended()]);
+        assert_eq!(twice, expected);
+    }
+}
+
+#[test]
+fn sums_with_multiples_that_vanish_are_the_identity() {
+    let Some(ifma) = Ifma::detect() else { return };
+    let scalars = edges();
+    let elements: Vec<Encoding> =
+        scalars[1..].iter().map(|scalar| Element::generator_times(scalar).encode()).collect();
+    let batch = simd::Batch::decode(ifma, &elements).unwrap();
+    let base = simd::fixed_base(ifma, &Element::generator());
+    let mut opposites: Vec<Scalar> = scalars[1..].iter().map(|scalar| -scalar).collect();
+    let mut sums = vec![[1; 32]; elements.len()];
+    batch.add_multiples(&base, &opposites, &mut sums);
+    assert_eq!(sums, vec![IDENTITY; elements.len()]);
+    // Nor does one that vanishes change its neighbours.
+    for (row, opposite) in opposites.iter_mut().enumerate() {
+        if row % 5 != 0 {
+            *opposite += Scalar::ONE;
+        }
+    }
+    batch.add_multiples(&base, &opposites, &mut sums);
+    let generator = Element::generator().encode();
+    for (row, sum) in sums.into_iter().enumerate() {
+        assert_eq!(sum, if row % 5 == 0 { IDENTITY } else { generator });
     }
 }
 
