@@ -6,10 +6,10 @@ those of protocols/specs/bundle.md, section 6.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import heapq
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -25,11 +25,11 @@ from psishare.audit.entry import (
 )
 from psishare.audit.merkle import leaf_hash
 from psishare.errors import InputError
+from psishare.evidence.digest_set import DigestSet
 from psishare.evidence.source import open_evidence
 from psishare.evidence.story import Ending, Story
 from psishare.evidence.told import FILES_TAKE, SAME_MOMENT
 from psishare.exchange.document import read_time
-from psishare.exchange.offer import Offer
 from psishare.mandates.check import CLOCK_TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ def reconcile(first: Path, second: Path, trust: Mapping[str, Card]) -> Reconcili
         AuditError: one cannot be read.
         InputError: they are not of an authority and a platform, nor of one party.
     """
-    sides = _read(first, trust), _read(second, trust)
+    with closing(DigestSet()) as verified:
+        sides = _read(first, trust, verified), _read(second, trust, verified)
     one, other = sides
     parties = one.party, other.party
     if one.party == other.party:
@@ -164,21 +165,22 @@ def reconcile(first: Path, second: Path, trust: Mapping[str, Card]) -> Reconcili
     return Reconciliation(parties, len(pair.exchange_ids), tuple(pair.findings()))
 
 
-def _read(path: Path, trust: Mapping[str, Card]) -> _Side:
+def _read(path: Path, trust: Mapping[str, Card], verified: DigestSet) -> _Side:
     """Verify one side's evidence, and keep what it tells."""
     with open_evidence(path, trust) as evidence:
         side = _Side(evidence.owner, evidence.header, evidence.book)
-        story = Story(evidence.owner, trust, evidence.book)
-        for index, entry in evidence.entries():
+        story = Story(evidence.owner, trust, evidence.book, verified)
+        for index, data in evidence.read():
+            entry = evidence.parse(index, data)
             story.take(index, entry)
-            side.leaves[index] = leaf_hash(entry.encode())
-            _note(side, index, entry)
+            side.leaves[index] = leaf_hash(data)
+            _note(side, index, entry, story)
         for _verdict in story.unfinished():
             pass
     return side
 
 
-def _note(side: _Side, index: int, entry: Entry) -> None:
+def _note(side: _Side, index: int, entry: Entry, story: Story) -> None:
     if isinstance(entry, DatasetDelivered):
         side.deliveries.add((entry.peer, entry.manifest_sha256, entry.mandate_sha256))
         return
@@ -197,7 +199,8 @@ def _note(side: _Side, index: int, entry: Entry) -> None:
         case ExchangeOpened():
             account.ending, account.reason = Ending.OPEN, None
             account.mandate_id, account.rows = entry.mandate_id, entry.rows
-            account.by_files = Offer.parse(base64.b64decode(entry.offer)).is_offline
+            offer = story.offer(entry.exchange_id, entry.peer)
+            account.by_files = offer is not None and offer.is_offline
             account.opened = _digest(
                 entry.offer, entry.offer_signature, entry.answer, entry.answer_signature
             )

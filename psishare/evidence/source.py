@@ -47,6 +47,7 @@ class Evidence:
         cosigners: for each trusted party, the largest tree size that all of its keys have cosigned,
             among the checkpoints that were verified; 0 where none.
         unfinished: what a cut-off append left in a folder.
+        read: yields each entry's bytes with its index, once; as ``entries`` does.
     """
 
     owner: Card
@@ -71,18 +72,26 @@ class Evidence:
             AuditError: the evidence cannot be read.
         """
         for index, data in self.read():
-            try:
-                entry = parse_entry(data)
-            except VerificationError as error:
-                raise VerificationError(
-                    f"entry {index} of the log of {self.owner.id}: {error.message}",
-                    mend=error.mend,
-                    reason=error.reason,
-                    party=self.owner.id,
-                ) from None
-            if isinstance(entry, LogCreated) != (index == 0):
-                raise malformed(f"has an entry {index} of a type that cannot stand there")
-            yield index, entry
+            yield index, self.parse(index, data)
+
+    def parse(self, index: int, data: bytes) -> Entry:
+        """Parse one entry that was read, and require it to be one that can stand there.
+
+        Raises:
+            VerificationError: it is not.
+        """
+        try:
+            entry = parse_entry(data)
+        except VerificationError as error:
+            raise VerificationError(
+                f"entry {index} of the log of {self.owner.id}: {error.message}",
+                mend=error.mend,
+                reason=error.reason,
+                party=self.owner.id,
+            ) from None
+        if isinstance(entry, LogCreated) != (index == 0):
+            raise malformed(f"has an entry {index} of a type that cannot stand there")
+        return entry
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from psishare.errors import VerificationError
 from psishare.evidence.digest_set import DigestSet
 from psishare.evidence.held import HeldOffer, HeldOffers
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
+from psishare.evidence.signatures import Signatures
 from psishare.evidence.told import (
     contradiction,
     require_counts,
@@ -122,19 +123,23 @@ class Story:
         owner: whose log it is.
         trust: the cards that the verifier trusts, by party id.
         book: the mandates, verified.
+        verified: which signatures have verified, where others who read the same documents remember.
     """
 
     owner: Card
     trust: Mapping[str, Card]
     book: MandateBook
+    verified: DigestSet | None = None
     _open: dict[_Key, _Open] = field(default_factory=dict)
     _ended: DigestSet = field(default_factory=DigestSet)
     _published: set[_Manifest] = field(default_factory=set)
     _delivered: set[tuple[str, _Manifest]] = field(default_factory=set)
     _held: HeldOffers = field(init=False)
+    _signatures: Signatures = field(init=False)
 
     def __post_init__(self) -> None:
         self._held = HeldOffers(self.owner, self.trust)
+        self._signatures = Signatures(self.trust, self.verified)
 
     def take(self, index: int, entry: Entry) -> ExchangeVerdict | None:
         """Verify one entry against those before it.
@@ -155,6 +160,11 @@ class Story:
                 reason=error.reason,
                 party=error.party,
             ) from error
+
+    def offer(self, exchange_id: str, peer: str) -> Offer | None:
+        """Return the offer of an exchange that stands open, or None where it does not."""
+        told = self._open.get((exchange_id, peer))
+        return None if told is None else told.offer
 
     def unfinished(self) -> Iterator[ExchangeVerdict]:
         """Yield the exchanges of whose end the log does not tell, and free what is held."""
@@ -214,7 +224,7 @@ class Story:
             raise contradiction("opens an exchange that was told of before")
         self._require_known(entry)
         self._held.open(*key)
-        offer, answer = verify_opening(entry, self.trust, self.owner.id)
+        offer, answer = verify_opening(entry, self._signatures, self.owner.id)
         require_told_alike(entry, offer, answer)
         require_timely(entry, offer, answer, self.owner.id)
         mandate = self._judge(entry, offer, answer)
@@ -230,7 +240,7 @@ class Story:
         told = self._end(entry)
         if told is None:
             raise contradiction("closes an exchange that is not open")
-        receipt = verify_closing(entry, told.entry, (told.offer, told.answer), self.trust)
+        receipt = verify_closing(entry, told.entry, (told.offer, told.answer), self._signatures)
         requests = receipt.requests
         mandate = self._asked(told, entry, requests.frames, requests.transcript)
         return _of_open(told, entry, Ending.CLOSED, mandate)
@@ -247,7 +257,7 @@ class Story:
             # The offer went out, and the process ended before an answer was logged.
             return _unopened(index, entry, Ending.ABORTED)
         if entry.frames:
-            verify_last_request(entry, told.offer, self.trust)
+            verify_last_request(entry, told.offer, self._signatures)
         mandate = self._asked(told, entry, entry.frames, entry.requests_transcript)
         return _of_open(told, entry, Ending.ABORTED, mandate)
 

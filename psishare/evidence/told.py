@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING
 
 from psishare.audit.entry import signed_bytes
 from psishare.errors import VerificationError
-from psishare.evidence.trust import trusted_card
 from psishare.exchange.document import read_time
 from psishare.exchange.offer import ANSWER, OFFER, Answer, Offer
-from psishare.exchange.receipt import Receipt, SignedReceipt
+from psishare.exchange.receipt import RECEIPT, Receipt
 from psishare.exchange.transcript import REQUEST, empty_transcript, frame_statement
-from psishare.keys.statement import verify_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from psishare.audit.entry import ExchangeAborted, ExchangeClosed, ExchangeOpened
-    from psishare.parties.card import Card
+    from psishare.evidence.signatures import Signatures
 
 FILES_TAKE = timedelta(days=366)
 """How long a file of the platform may be on its way to the authority (offline.md, section 8)."""
@@ -32,19 +28,18 @@ SAME_MOMENT = timedelta(seconds=900)
 
 
 def verify_opening(
-    entry: ExchangeOpened, trust: Mapping[str, Card], owner: str
+    entry: ExchangeOpened, signatures: Signatures, owner: str
 ) -> tuple[Offer, Answer]:
     """Verify offer and answer with the keys of the cards that are trusted."""
     offer_bytes, answer_bytes = signed_bytes(entry.offer), signed_bytes(entry.answer)
     offer, answer = Offer.parse(offer_bytes), Answer.parse(answer_bytes)
     if {offer.authority, offer.platform} != {owner, entry.peer}:
         raise contradiction("holds an offer between other parties")
-    for document, label, signature, party in (
-        (offer_bytes, OFFER, entry.offer_signature, offer.authority),
-        (answer_bytes, ANSWER, entry.answer_signature, offer.platform),
+    for party, label, document, signature in (
+        (offer.authority, OFFER, offer_bytes, entry.offer_signature),
+        (offer.platform, ANSWER, answer_bytes, entry.answer_signature),
     ):
-        key = trusted_card(trust, party).log_key
-        verify_statement(key, label, document, signed_bytes(signature), party=party)
+        signatures.verify(party, label, document, signed_bytes(signature))
     return offer, answer
 
 
@@ -96,7 +91,7 @@ def require_timely(entry: ExchangeOpened, offer: Offer, answer: Answer, owner: s
     """
     by_file = offer.is_offline and owner == offer.authority
     late = read_time(entry.time) - read_time(answer.time)
-    if not -SAME_MOMENT <= late <= SAME_MOMENT + (FILES_TAKE if by_file else timedelta()):
+    if not -SAME_MOMENT <= late <= (SAME_MOMENT + FILES_TAKE if by_file else SAME_MOMENT):
         raise contradiction("is of another time than the answer that it holds")
 
 
@@ -104,7 +99,7 @@ def verify_closing(
     entry: ExchangeClosed,
     opened: ExchangeOpened,
     documents: tuple[Offer, Answer],
-    trust: Mapping[str, Card],
+    signatures: Signatures,
 ) -> Receipt:
     """Verify both signatures of a receipt, and that it is what this exchange came to.
 
@@ -114,16 +109,11 @@ def verify_closing(
     """
     document = signed_bytes(entry.receipt)
     receipt = Receipt.parse(document)
-    signed = SignedReceipt(
-        receipt,
-        document,
-        signed_bytes(entry.authority_signature),
-        signed_bytes(entry.platform_signature),
-    )
-    signed.verify(
-        authority_key=trusted_card(trust, receipt.authority).log_key,
-        platform_key=trusted_card(trust, receipt.platform).log_key,
-    )
+    for party, signature in (
+        (receipt.authority, entry.authority_signature),
+        (receipt.platform, entry.platform_signature),
+    ):
+        signatures.verify(party, RECEIPT, document, signed_bytes(signature))
     _require_receipt(entry, receipt, opened, documents)
     return receipt
 
@@ -209,7 +199,7 @@ def _n_frames(rows: int, frame_rows: int) -> int:
     return -(-rows // frame_rows)
 
 
-def verify_last_request(entry: ExchangeAborted, offer: Offer, trust: Mapping[str, Card]) -> None:
+def verify_last_request(entry: ExchangeAborted, offer: Offer, signatures: Signatures) -> None:
     """Verify the authority's signature over the last request before an abort."""
     statement = frame_statement(
         offer.exchange_id,
@@ -217,13 +207,8 @@ def verify_last_request(entry: ExchangeAborted, offer: Offer, trust: Mapping[str
         bytes.fromhex(entry.requests_transcript or ""),
         entry.rows - (entry.frames - 1) * offer.frame_rows,
     )
-    verify_statement(
-        trusted_card(trust, offer.authority).log_key,
-        REQUEST,
-        statement,
-        signed_bytes(entry.last_signature or ""),
-        party=offer.authority,
-    )
+    signature = signed_bytes(entry.last_signature or "")
+    signatures.verify(offer.authority, REQUEST, statement, signature)
 
 
 def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:

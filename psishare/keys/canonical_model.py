@@ -52,8 +52,8 @@ class CanonicalModel(BaseModel):
         if not data.isascii() or b"\\" in data:
             return None
         try:
-            parsed = cls.model_validate_json(data)
+            parsed: Self = cls.__pydantic_validator__.validate_json(data)
         except ValidationError:
             return None
         # What was repeated, spaced, left to a default or spelt otherwise does not come back the same.
-        return parsed if parsed.model_dump_json().encode("ascii", "replace") == data else None
+        return parsed if parsed.__pydantic_serializer__.to_json(parsed) == data else None
