@@ -161,7 +161,7 @@ def serve(
 ) -> None:
     """Serve datasets and lists to pinned authorities.
 
-    Says in one line where it listens, once it does. SIGHUP reads policy, peers and datasets again. SIGINT and SIGTERM let open exchanges end within --grace and leave the rest to the next start, after which they can go on; a second signal stops at once.
+    Says in one line where it listens, once it does. SIGHUP reads certificate, policy, peers, datasets and lists again. SIGINT and SIGTERM let open exchanges end within --grace and leave the rest to the next start, after which they can go on; a second signal stops at once.
     """
     columns = [
         psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in keys or []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psishare.client.platform_rooms import platform_rooms
-from psishare.errors import ConfigError, InputError
+from psishare.errors import InputError
 from psishare.exchange.ask import Ask
 from psishare.exchange.document import now, write_time
 from psishare.exchange.offer import Offer
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from psishare.client.party import Party
+    from psishare.client.served_list import ListSource
     from psishare.datasets.manifest import SignedManifest
-    from psishare.exchange.offering import Offering
     from psishare.exchange.offline_platform import Answered
-    from psishare.exchange.prepared_list import PreparedList
     from psishare.exchange.progress import Progress
     from psishare.exchange.register import Row
     from psishare.parties.peers import Peer
@@ -45,7 +44,8 @@ from psishare.client.input_table import input_table
 from psishare.client.match import Match, match_of, tells_no_row
 from psishare.client.opened_home import require_role
 from psishare.client.resumption import key_again, table_again, task_again, task_of
-from psishare.client.served_list import ListSource, encoded, listed, matches_writer
+from psishare.client.served_list import matches_writer
+from psishare.client.served_sets import ServedSets
 from psishare.client.session import choice, login, read_mandate
 from psishare.exchange.progress import quiet, rows_read
 
@@ -485,34 +485,14 @@ class AirGap:
         party = self._party
         require_role(party.home, "platform")
         party.home.unlock()
-        offerings, own = _offerings(party, datasets, lists, report)
+        offerings = ServedSets(datasets, lists, keeps_files=False).open(party.home, report)
         with Budget(party.home.state_path) as budget:
             rooms = platform_rooms(party, budget)
-            platform = Platform(rooms, offerings, matched=matches_writer(own, matches))
+            platform = Platform(rooms, offerings, matched=matches_writer(matches))
             try:
                 yield OfflinePlatform(rooms, platform, report)
             finally:
                 platform.stop()
-
-
-Own = dict[str, tuple["ListSource", "PreparedList"]]
-
-
-def _offerings(
-    party: Party, datasets: Iterable[Path | str], lists: Iterable[ListSource], report: Progress
-) -> tuple[list[Offering], Own]:
-    sources = [ListSource(input_table(each.data), each.key, each.name) for each in lists]
-    prepared = [prepare(source.data, source.key, rows_read(report)) for source in sources]
-    own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
-    offerings: list[Offering] = [encoded(party.home, dataset) for dataset in datasets]
-    offerings += [listed(s, p) for s, p in own.values()]
-    if not offerings:
-        raise ConfigError(
-            "there is nothing to serve",
-            mend="Name a dataset with --dataset, or a list with --data, --key and --name.",
-            reason="nothing_to_serve",
-        )
-    return offerings, own
 
 
 def _given_out(answered: Answered, out: Path, *, overwrite: bool) -> OfflineAnswer:

@@ -16,7 +16,7 @@ from psishare.exchange.document import now, write_time
 from psishare.exchange.journal import Journal
 from psishare.exchange.offer import Offer
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S
-from psishare.exchange.prepared_list import KeyColumn, prepare
+from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Publication, Revoked
 from psishare.exchange.register import Register, Row
 from psishare.keys.passphrase import given
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from psishare.audit.entry import Entry
     from psishare.client.cancellation import Cancellation
     from psishare.client.match import Match
+    from psishare.client.served_list import ListSource
     from psishare.datasets.manifest import SignedManifest
     from psishare.exchange.left_open import Resumable
     from psishare.exchange.offering import Offering
@@ -47,7 +48,8 @@ from psishare.client.input_table import input_table
 from psishare.client.opened_home import LOGGING_ROLES, open_log, require_role, tls_identity
 from psishare.client.renewal import certificate_warnings
 from psishare.client.resumption import abandon, key_again, left_open, table_again, task_again
-from psishare.client.served_list import ListSource, encoded, listed, matches_writer
+from psishare.client.served_list import matches_writer
+from psishare.client.served_sets import ServedSets
 from psishare.client.server import Server
 from psishare.client.session import RETRY_FOR_S, Session
 from psishare.exchange.progress import advanced, quiet, rows_read
@@ -540,28 +542,18 @@ class Party:
         """
         require_role(self.home, "platform")
         self.home.unlock()
-        report = progress or quiet
-        names = list(datasets)
-        sources = [ListSource(input_table(each.data), each.key, each.name) for each in lists]
-        prepared = [prepare(source.data, source.key, rows_read(report)) for source in sources]
-        listings = [listed(s, p) for s, p in zip(sources, prepared, strict=True)]
-        if not names and not listings:
-            raise ConfigError(
-                "there is nothing to serve",
-                mend="Name a dataset with --dataset, or a list with --data, --key and --name.",
-                reason="nothing_to_serve",
-            )
+        sets = ServedSets(datasets, lists, keeps_files=out is not None)
 
-        def offered() -> list[Offering]:
+        def offered(home: Home, progress: Progress) -> list[Offering]:
             self._publication().destroy_due_keys()
-            return [*(encoded(self.home, name) for name in names), *listings]
+            return sets.open(home, progress)
 
-        own = {s.name: (s, p) for s, p in zip(sources, prepared, strict=True)}
         return Server(
             self,
             address,
             offered=offered,
-            matched=matches_writer(own, out),
+            matched=matches_writer(out),
+            progress=progress,
             idle_timeout_s=idle_timeout_s,
             limits=limits,
             exchanges_per_authority=exchanges_per_authority,

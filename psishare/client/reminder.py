@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from psishare.client.renewal import certificate_warnings
 
 if TYPE_CHECKING:
-    from psishare.parties.home import Home
-    from psishare.parties.peers import Peers
+    from psishare.client.party import Party
 
 PERIOD_S = 24 * 3600.0
 
@@ -21,13 +20,11 @@ class Reminder:
     """Warns of a party's certificate and of its peers', as they are then.
 
     Args:
-        home: the party's.
-        peers: whom it has pinned; reloaded by others.
+        party: opened; its home and peers are reloaded by others.
     """
 
-    def __init__(self, home: Home, peers: Peers) -> None:
-        self._home = home
-        self._peers = peers
+    def __init__(self, party: Party) -> None:
+        self._party = party
         self._due_s = 0.0
 
     def remind(self) -> None:
@@ -35,5 +32,5 @@ class Reminder:
         if time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + PERIOD_S
-        for warning in certificate_warnings(self._home, self._peers):
+        for warning in certificate_warnings(self._party.home, self._party.peers):
             _logger.warning("%s", warning)

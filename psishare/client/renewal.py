@@ -35,7 +35,7 @@ def announce_certificate(home: Home) -> Home:
 
 
 def switch_certificate(home: Home) -> Home:
-    """Put the next TLS certificate in the place of the current one; restart ``serve`` after it.
+    """Put the next TLS certificate in the place of the current one; reload ``serve`` after it (SIGHUP).
 
     Args:
         home: of any role.

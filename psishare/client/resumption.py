@@ -14,7 +14,7 @@ from psishare.exchange.platform import Platform
 from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.task import InputFile, Task, read_task
 from psishare.mandates.budget import Budget
-from psishare.tables import Table, open_table
+from psishare.tables.table import Origin, Table
 
 if TYPE_CHECKING:
     from psishare.client.party import Party
@@ -81,14 +81,15 @@ def table_again(task: Task) -> Table:
             mend="Give the same list once more.",
             reason="input_unreadable",
         )
-    return open_table(
+    origin = Origin(
         Path(source.path),
-        format=source.format,
-        encoding=source.encoding,
-        delimiter=source.delimiter,
-        header=source.header,
-        as_text=source.as_text,
+        source.format,
+        source.encoding,
+        source.delimiter,
+        source.header,
+        tuple(source.as_text),
     )
+    return origin.open()
 
 
 def left_open(party: Party) -> LeftOpen:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from cryptography.x509 import load_der_x509_certificate
 
 from psishare.audit.entry import Entry, parse_entry
+from psishare.client.cancellation import Cancellation
 from psishare.client.health_port import HealthPort
 from psishare.client.heartbeat import HEARTBEAT_S, Heart
 from psishare.client.opened_home import tls_identity
@@ -19,6 +20,7 @@ from psishare.client.reminder import Reminder
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S, Platform
+from psishare.exchange.progress import quiet
 from psishare.mandates.budget import Budget
 from psishare.mandates.policy import Policy
 from psishare.transport.address import Address
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from psishare.audit.log import Log
     from psishare.client.party import Party
     from psishare.exchange.offering import Offering
+    from psishare.exchange.progress import Progress
+    from psishare.parties.home import Home
     from psishare.parties.peers import Peers
     from psishare.transport.limits import Limits
     from psishare.transport.turnstile import Load
@@ -56,12 +60,13 @@ class Server:
     Args:
         party: the platform.
         address: ``host:port`` to listen on.
-        offered: opens what is served; called again at each reload.
+        offered: opens what a home serves; called again at each reload.
         matched: takes the platform's own matches (output ``both``).
         idle_timeout_s: how long an exchange may stand still.
         limits: how much is taken on at once.
         exchanges_per_authority: how many exchanges one authority may have open at once.
         health: ``host:port`` of this machine for health and metrics, or None.
+        progress: called as lists are read, before it begins.
         logged: called with every new entry of the log.
 
     Attributes:
@@ -78,19 +83,21 @@ class Server:
         party: Party,
         address: str,
         *,
-        offered: Callable[[], list[Offering]],
-        matched: Callable[[bytes, str, pa.Array], None] | None = None,
+        offered: Callable[[Home, Progress], list[Offering]],
+        matched: Callable[[bytes, Offering, pa.Array], None] | None = None,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         limits: Limits | None = None,
         exchanges_per_authority: int = EXCHANGES_PER_AUTHORITY,
         health: str | None = None,
+        progress: Progress | None = None,
         logged: Callable[[Entry], None] | None = None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._party = party
         self._offered = offered
         self._budget = Budget(party.home.state_path)
-        offerings = offered()
+        self._reloading = threading.Lock()
+        offerings = offered(party.home, progress or quiet)
         self._names = _names(offerings)
         self._platform = Platform(
             platform_rooms(party, self._budget),
@@ -102,7 +109,7 @@ class Server:
         self._metrics = ServerMetrics(party.home.path)
         listeners = [self._metrics.count_entry, *([logged] if logged else [])]
         self._heart = Heart(party.log, lambda: self._server.strangers, every_s=heartbeat_s)
-        reminder = Reminder(party.home, party.peers)
+        reminder = Reminder(party)
         self._house = _House(self._platform, _News(party.log, listeners), self._heart, reminder)
         self._draining = False
         self._server = GrpcServer(
@@ -177,25 +184,47 @@ class Server:
         """Whether it keeps house, and what ended could be recorded in the log."""
         return self._house.is_healthy
 
-    def reload(self) -> None:
-        """Read policy, peers and datasets again; they count from the next offer on.
+    def reload(
+        self, *, progress: Progress | None = None, cancellation: Cancellation | None = None
+    ) -> None:
+        """Read card, certificate, policy, peers, datasets and lists again.
 
-        Lists are read once, when serving begins. Exchanges that are open go on as they began.
+        They count from the next connection, and the next offer, on. Exchanges that are open go on as
+        they began, with the list that they were opened on. A list from a file is read again where the
+        file is another one; a list from memory stays as it is.
+
+        Args:
+            progress: called as lists are read.
+            cancellation: stops it; then everything stays as it was.
 
         Raises:
-            ConfigError, VerificationError: something of it is not as it must be; then everything stays
-                as it was.
+            ConfigError, InputError, VerificationError: something of it is not as it must be; then
+                everything stays as it was.
+            CancellationError: it was stopped.
         """
-        try:
-            policy = Policy.load(self._party.home.policy_path)
-            offerings = self._offered()
-            self._party.peers.reload()
-        except PsishareError as error:
-            self._metrics.count_reload(error.reason)
-            raise
-        self._platform.reload(policy, offerings)
-        self._names = _names(offerings)
+        stop = cancellation or Cancellation()
+        with self._reloading:
+            try:
+                self._reload(stop.watching(progress or quiet))
+            except PsishareError as error:
+                self._metrics.count_reload(error.reason)
+                raise
         self._metrics.count_reload(ANSWERED)
+
+    def _reload(self, progress: Progress) -> None:
+        party = self._party
+        home = _reopened(party.home)
+        identity = tls_identity(home)
+        if identity != tls_identity(party.home):
+            identity.check()
+        policy = Policy.load(home.policy_path)
+        offerings = self._offered(home, progress)
+        # The last that can fail; whatever fails has changed nothing.
+        party.peers.reload()
+        self._server.renew(identity)
+        party.home = home
+        self._platform.reload(home, policy, offerings)
+        self._names = _names(offerings)
 
     def drain(self, grace_s: float, *, is_hurried: Callable[[], bool] = lambda: False) -> int:
         """Open no exchange any more, and wait for those that are open to end.
@@ -330,6 +359,22 @@ class _News:
             entry = parse_entry(data)
             for told in self._listeners:
                 told(entry)
+
+
+def _reopened(home: Home) -> Home:
+    """Return a home with the card that lies in it now.
+
+    Raises:
+        ConfigError: ``key_mismatch``: it is another party's, or of other signing keys.
+    """
+    fresh = home.reopened()
+    if (fresh.id, fresh.card.log_keys) != (home.id, home.card.log_keys):
+        raise ConfigError(
+            f"the card in {home.path} is not of the party that serves",
+            mend="Stop the server, then start it with the home that it is to serve.",
+            reason="key_mismatch",
+        )
+    return fresh
 
 
 def _names(offerings: list[Offering]) -> list[str]:

@@ -118,7 +118,7 @@ class ServerMetrics:
         )
         self._reloads = Counter(
             "psishare_reloads",
-            "Reloads of policy, peers and datasets, by outcome: ok or a reason code.",
+            "Reloads of certificate, policy, peers, datasets and lists, by outcome: ok or a reason code.",
             ("outcome",),
             registry=self._registry,
         )

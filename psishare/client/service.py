@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import queue
 import signal
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
+from psishare.client.cancellation import Cancellation
 from psishare.client.systemd import Systemd
 from psishare.errors import PsishareError
 
@@ -32,7 +34,7 @@ class ServiceEvents(Protocol):
         """It answers."""
 
     def reloaded(self, server: Server) -> None:
-        """It has read policy, peers and datasets again."""
+        """It has read card, policy, peers, datasets and lists again."""
 
     def reload_failed(self, error: PsishareError) -> None:
         """It has not, and goes on as before."""
@@ -61,6 +63,7 @@ class Service:
         self._systemd = systemd or Systemd.of_environment()
         # Safe to fill from a signal's handler, which no lock or event is.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._told_to_stop = False
 
     def run(self, server: Server) -> None:
         """Care for a server until it is told to stop, and stop it."""
@@ -74,29 +77,47 @@ class Service:
             self._drain(server)
 
     def _received(self, number: int, _frame: FrameType | None) -> None:
+        self._told_to_stop |= number in STOP_SIGNALS
         self._signals.put(number)
 
     def _next_signal(self, server: Server) -> int:
         """Wait for a signal, and tell the manager meanwhile that all is well, as long as it is."""
-        pause_s = min(ROUND_S, (self._systemd.watchdog_s or ROUND_S) / 2)
         while True:
-            if server.is_healthy:
-                self._systemd.alive()
+            self._tell_alive(server)
             try:
-                return self._signals.get(timeout=pause_s)
+                return self._signals.get(timeout=self._pause_s)
             except queue.Empty:
                 continue
+
+    @property
+    def _pause_s(self) -> float:
+        return min(ROUND_S, (self._systemd.watchdog_s or ROUND_S) / 2)
+
+    def _tell_alive(self, server: Server) -> None:
+        if server.is_healthy:
+            self._systemd.alive()
 
     def _reload(self, server: Server) -> None:
         self._systemd.reloading()
         try:
-            server.reload()
+            self._read_again(server)
         except PsishareError as error:
             self._events.reload_failed(error)
             self._systemd.ready(f"the reload failed [{error.reason}]; all is as it was before")
         else:
             self._events.reloaded(server)
             self._systemd.ready(f"listening on {server.address}")
+
+    def _read_again(self, server: Server) -> None:
+        """Reload beside the watch over the server: a long list takes its time; who stops it need not."""
+        stop = Cancellation()
+        with ThreadPoolExecutor(1, thread_name_prefix="psishare-reload") as thread:
+            work = thread.submit(server.reload, cancellation=stop)
+            while not wait((work,), timeout=self._pause_s).done:
+                self._tell_alive(server)
+                if self._told_to_stop:
+                    stop.cancel()
+        work.result()
 
     def _drain(self, server: Server) -> None:
         self._systemd.stopping("waiting for open exchanges")

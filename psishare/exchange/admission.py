@@ -52,7 +52,7 @@ class Admission:
             raise another_party(peer)
         same_connection = (
             offer.authority_certificate == caller.certificate_sha256.hex()
-            and offer.platform_certificate == self._own_end(caller).hex()
+            and bytes.fromhex(offer.platform_certificate) in self._own_ends(caller)
             and offer.platform == self._id
         )
         if not same_connection:
@@ -66,12 +66,15 @@ class Admission:
             peer.card.log_key, OFFER, request.offer.document, request.offer.signature, party=peer.id
         )
 
-    def _own_end(self, caller: Caller) -> bytes:
-        """Return what stands for this side's end of the channel that a call came on."""
+    def _own_ends(self, caller: Caller) -> frozenset[bytes]:
+        """Return what may stand for this side's end of the channel that a call came on.
+
+        gRPC does not tell which of this party's certificates a connection was made under.
+        """
         home = self._rooms.home
         if caller.party is not None:
-            return home.card.offline_end
-        return home.tls_identity().certificate_sha256
+            return frozenset({home.card.offline_end})
+        return self._rooms.former_certificates | {home.tls_identity().certificate_sha256}
 
     def require_timely(self, offer: Offer, caller: Caller) -> None:
         """Check that the offer was made now, by this clock and its tolerance (section 6, step 4).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from psishare import _native
 from psishare.exchange.offer import Ruleset
@@ -150,11 +150,27 @@ class ListOffering:
 
     @classmethod
     def of(
-        cls, identifiers: pa.Array, *, name: str, kind: str, namespace: str, ruleset: Ruleset
-    ) -> ListOffering:
-        """Prepare a list of canonical, distinct identifiers for serving."""
+        cls,
+        identifiers: pa.Array,
+        *,
+        name: str,
+        kind: str,
+        namespace: str,
+        ruleset: Ruleset,
+        **own: Any,
+    ) -> Self:
+        """Prepare a list of canonical, distinct identifiers for serving.
+
+        Args:
+            identifiers: canonical and distinct, ``binary``, shape ``(m,)``.
+            name: the name that offers and mandates use.
+            kind: the identifiers' kind.
+            namespace: their namespace.
+            ruleset: the canonical form that they are in.
+            own: what a subclass holds besides.
+        """
         root = _native.merkle_root(identifiers)
-        return cls(name, kind, namespace, ruleset, identifiers, root)
+        return cls(name, kind, namespace, ruleset, identifiers, root, **own)
 
     @property
     def protocols(self) -> frozenset[suite.Protocol]:

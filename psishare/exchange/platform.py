@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from psishare.exchange.rooms import PlatformRooms
     from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.policy import Policy
+    from psishare.parties.home import Home
     from psishare.parties.peers import Peer
 
 IDLE_TIMEOUT_S = 300.0
@@ -79,7 +80,7 @@ EXCHANGES_PER_AUTHORITY = 64
 
 _logger = logging.getLogger(__name__)
 
-Matched = Callable[[bytes, str, "pa.Array"], None]
+Matched = Callable[[bytes, "Offering", "pa.Array"], None]
 
 
 @dataclass
@@ -97,8 +98,8 @@ class Platform:
     Args:
         rooms: home, peers, log, budget, register, policy.
         offerings: what is served.
-        matched: for output ``both``: called with exchange id, dataset and the indices of the
-            platform's matches, once the receipt is in the log.
+        matched: for output ``both``: called with exchange id, what the exchange was opened on and the
+            indices of the platform's matches, once the receipt is in the log.
         idle_timeout_s: how long an exchange may stand still.
         exchanges_per_authority: how many one authority may have open at once.
     """
@@ -271,8 +272,9 @@ class Platform:
         """Open no exchange from now on; those that are open go on."""
         self._draining = True
 
-    def reload(self, policy: Policy, offerings: Iterable[Offering]) -> None:
-        """Judge and serve by a new policy and new offerings from now on; what is open goes on."""
+    def reload(self, home: Home, policy: Policy, offerings: Iterable[Offering]) -> None:
+        """Judge and serve by a new card, policy and offerings from now on; what is open goes on."""
+        self._rooms.reopen(home)
         self._rooms.policy = policy
         self._catalogue.replace(offerings)
 
@@ -416,7 +418,7 @@ class Platform:
             driver,
             rooms.budget,
             rooms.register,
-            matched=self._hand_out(offer),
+            matched=self._hand_out(offer, offering),
             mandate=mandate,
         )
         self._exchanges.add(exchange)
@@ -439,11 +441,11 @@ class Platform:
             time=write_time(now()),
         )
 
-    def _hand_out(self, offer: Offer) -> Callable[[pa.Array], None] | None:
+    def _hand_out(self, offer: Offer, offering: Offering) -> Callable[[pa.Array], None] | None:
         matched = self._matched
         if matched is None or Output(offer.output) is not Output.BOTH:
             return None
-        return lambda indices: matched(offer.exchange_id, offer.dataset, indices)
+        return lambda indices: matched(offer.exchange_id, offering, indices)
 
     def _repeated_offer(self, offer: Offer) -> Terms | None:
         """Return what the same offer was answered, as long as no frame has come (step 3)."""

@@ -58,7 +58,8 @@ class Restoration:
         admission: verifies the mandates.
         journal: tells what the log holds.
         exchanges: where an exchange is open again.
-        hand_out: returns who takes the platform's own matches of an offer's exchange, if anybody.
+        hand_out: returns who takes the platform's own matches of an offer's exchange, opened on what
+            is served, if anybody.
     """
 
     def __init__(  # noqa: PLR0917  the rooms of the platform, in the order of its steps
@@ -68,7 +69,7 @@ class Restoration:
         admission: Admission,
         journal: Journal,
         exchanges: OpenExchanges,
-        hand_out: Callable[[Offer], Callable[[pa.Array], None] | None],
+        hand_out: Callable[[Offer, Offering], Callable[[pa.Array], None] | None],
     ) -> None:
         self._rooms = rooms
         self._catalogue = catalogue
@@ -125,7 +126,7 @@ class Restoration:
             offering.driver(suite.Protocol(offer.protocol), Output(offer.output), seed),
             rooms.budget,
             rooms.register,
-            matched=self._hand_out(offer),
+            matched=self._hand_out(offer, offering),
             mandate=mandate,
             past=Past(
                 rooms.budget.committed_frames(offer.exchange_id),

@@ -42,6 +42,8 @@ class PlatformRooms:
         budget: reservations and charges.
         register: the exchanges.
         policy: the platform's own rules; may be exchanged for others, which count from then on.
+        former_certificates: SHA-256 of those that this process served with before: connections that
+            were made then may still be open.
     """
 
     home: Home
@@ -50,3 +52,10 @@ class PlatformRooms:
     budget: Budget
     register: Register
     policy: Policy
+    former_certificates: frozenset[bytes] = frozenset()
+
+    def reopen(self, home: Home) -> None:
+        """Work with the home as it lies now; what connections from before bind stays good."""
+        served_with = self.home.tls_identity().certificate_sha256
+        self.former_certificates |= {served_with}
+        self.home = home

@@ -36,7 +36,7 @@ class DataFile:
     label: str
     compression: Compression | None
     stamp: Stamp
-    _held: _Memory | None = field(default=None, repr=False, compare=False)
+    _held: _Held | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def at(cls, path: Path, compression: Compression | None) -> Self:
@@ -48,6 +48,20 @@ class DataFile:
         return cls(path, str(path), compression, Stamp.of(path))
 
     @classmethod
+    def kept(cls, path: Path, compression: Compression | None) -> Self:
+        """Take a file as it is now, and keep it open: another one in its place changes nothing.
+
+        Raises:
+            InputError: ``input_unreadable``.
+        """
+        Stamp.of(path)  # before it is opened, which a pipe would wait for
+        try:
+            held = _Held(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return cls(held.path, str(path), compression, Stamp.of(held.path), held)
+
+    @classmethod
     def of_standard_input(cls, compression: Compression | None) -> Self:
         """Read standard input to its end, into memory that has no name in any folder.
 
@@ -57,7 +71,7 @@ class DataFile:
         Raises:
             InputError: ``input_unreadable``.
         """
-        memory = _Memory()
+        memory = _Held(os.memfd_create("psishare", os.MFD_CLOEXEC))
         try:
             with memory.path.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy, _COPIED_BYTES)
@@ -101,11 +115,7 @@ class DataFile:
                 mend="Get the file anew: it may have been cut off on its way.",
                 reason="compression_malformed",
             )
-        return InputError(
-            f"{self} cannot be read: {error.strerror}",
-            mend="Check the path, its permissions and the disk.",
-            reason="input_unreadable",
-        )
+        return _unreadable(self, error)
 
     def require_unchanged(self) -> None:
         """Refuse a file that is no longer the one that was taken.
@@ -116,13 +126,25 @@ class DataFile:
         require_unchanged(self.path, self.stamp)
 
 
-class _Memory:
-    """A file that has no name in any folder and is in memory alone, as long as this object is."""
+class _Held:
+    """A file that is there as long as this object is, whatever becomes of its name, if it has one.
 
-    def __init__(self) -> None:
-        self._descriptor = os.memfd_create("psishare", os.MFD_CLOEXEC)
-        self.path = Path(f"/proc/self/fd/{self._descriptor}")
+    Args:
+        descriptor: closed by this object.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.path = Path(f"/proc/self/fd/{descriptor}")
 
     def __del__(self) -> None:
-        """Free the memory."""
+        """Let go of it."""
         os.close(self._descriptor)
+
+
+def _unreadable(file: DataFile | Path, error: OSError) -> InputError:
+    return InputError(
+        f"{file} cannot be read: {error.strerror}",
+        mend="Check the path, its permissions and the disk.",
+        reason="input_unreadable",
+    )

@@ -12,7 +12,9 @@ from psishare.tables.format import TableFormat, choose_encoded
 _PATTERN = frozenset("*?[")
 
 
-def found_files(path: Path, name: str | None) -> list[tuple[DataFile, TableFormat]]:
+def found_files(
+    path: Path, name: str | None, *, keep: bool = False
+) -> list[tuple[DataFile, TableFormat]]:
     """Return the files behind a path, sorted by path, each with its format.
 
     Args:
@@ -20,6 +22,7 @@ def found_files(path: Path, name: str | None) -> list[tuple[DataFile, TableForma
             ``*``, ``?``, ``[...]`` or ``**``, where no file has that very name; ``-`` for standard
             input.
         name: the format of all of them; None: by each one's suffix.
+        keep: whether they are kept open, and can be read when others lie in their place.
 
     Raises:
         InputError: ``input_unreadable`` or ``format_unknown``.
@@ -33,7 +36,7 @@ def found_files(path: Path, name: str | None) -> list[tuple[DataFile, TableForma
             )
         format_, compression = choose_encoded(path, name)
         return [(DataFile.of_standard_input(compression), format_)]
-    return [_found(each, name) for each in names_behind(path)]
+    return [_found(each, name, keep=keep) for each in names_behind(path)]
 
 
 def names_behind(path: Path) -> list[Path]:
@@ -58,6 +61,6 @@ def names_behind(path: Path) -> list[Path]:
     return names
 
 
-def _found(path: Path, name: str | None) -> tuple[DataFile, TableFormat]:
+def _found(path: Path, name: str | None, *, keep: bool) -> tuple[DataFile, TableFormat]:
     format_, compression = choose_encoded(path, name)
-    return DataFile.at(path, compression), format_
+    return (DataFile.kept if keep else DataFile.at)(path, compression), format_

@@ -6,7 +6,7 @@ in an error, never in rows that do not belong together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +45,33 @@ class Origin:
     delimiter: str
     header: bool
     as_text: tuple[str, ...]
+
+    def open(self, *, keep: bool = False) -> Table:
+        """Open it, as it is now.
+
+        Args:
+            keep: whether its files are kept open, and can be read when others lie in their place.
+
+        Raises:
+            InputError: as ``open_table``.
+        """
+        found = found_files(self.path, self.format, keep=keep)
+        parts = [self._opened(file, format_) for file, format_ in found]
+        source = parts[0] if len(parts) == 1 else JoinedSource.of(parts, [str(f) for f, _ in found])
+        again = None if str(self.path) == STANDARD_INPUT else self._absolute()
+        return Table(_as_text(source, self.as_text), tuple(file for file, _ in found), again)
+
+    def _opened(self, file: DataFile, format_: TableFormat) -> Source:
+        if format_ is TableFormat.CSV:
+            return CsvSource.open(
+                file, encoding=self.encoding, delimiter=self.delimiter, header=self.header
+            )
+        if format_ is TableFormat.JSONL:
+            return JsonlSource.open(file, as_text=frozenset(self.as_text))
+        return (ParquetSource if format_ is TableFormat.PARQUET else IpcSource).open(file)
+
+    def _absolute(self) -> Origin:
+        return replace(self, path=self.path.absolute())
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,22 +227,8 @@ def open_table(
             ``jsonl_malformed``, ``compression_malformed``, ``encoding_invalid``,
             ``encoding_unknown`` or ``delimiter_invalid``.
     """
-    found = found_files(Path(path), format)
-
-    def opened(file: DataFile, format_: TableFormat) -> Source:
-        if format_ is TableFormat.CSV:
-            return CsvSource.open(file, encoding=encoding, delimiter=delimiter, header=header)
-        if format_ is TableFormat.JSONL:
-            return JsonlSource.open(file, as_text=frozenset(as_text))
-        return (ParquetSource if format_ is TableFormat.PARQUET else IpcSource).open(file)
-
-    parts = [opened(file, format_) for file, format_ in found]
-    source = parts[0] if len(parts) == 1 else JoinedSource.of(parts, [str(f) for f, _ in found])
-    again = Origin(
-        Path(path).absolute(), format and str(format), encoding, delimiter, header, tuple(as_text)
-    )
-    files = tuple(file for file, _ in found)
-    return Table(_as_text(source, as_text), files, None if str(path) == STANDARD_INPUT else again)
+    origin = Origin(Path(path), format and str(format), encoding, delimiter, header, tuple(as_text))
+    return origin.open()
 
 
 def _as_text(source: Source, columns: Sequence[str]) -> Source:

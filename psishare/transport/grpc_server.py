@@ -90,7 +90,7 @@ class GrpcServer:
         self._known = _KnownConnections()
         self._idle = threading.Condition()
         self._answering = 0
-        self._configured = self._pinned()
+        self._configured = self._identity, self._pinned()
         self._turnstile = Turnstile(limits)
         self._overdue = Overdue()
         self._reception = Reception(
@@ -110,7 +110,7 @@ class GrpcServer:
             maximum_concurrent_rpcs=limits.calls,
         )
         self._credentials = grpc.dynamic_ssl_server_credentials(
-            self._configuration(self._configured),
+            _configuration(*self._configured),
             self._at_connection,
             require_client_authentication=True,
         )
@@ -155,6 +155,20 @@ class GrpcServer:
         self._overdue.start()
         self._server.start()
         return port
+
+    def renew(self, identity: TlsIdentity) -> None:
+        """Show another certificate from the next connection on; those that are open go on.
+
+        Args:
+            identity: our new certificate and key.
+
+        Raises:
+            ConfigError: it is unfit; then the one before stays.
+        """
+        with self._lock:
+            if identity != self._identity:
+                identity.check()
+                self._identity = identity
 
     def stop(self, grace_s: float = GRACE_S) -> bool:
         """Take no more calls, and end those under way.
@@ -246,25 +260,28 @@ class GrpcServer:
                 reason="pinned_unreadable",
             ) from error
 
-    def _configuration(self, pinned: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
-        pair = (self._identity.key_pem, self._identity.cert_pem)
-        return grpc.ssl_server_certificate_configuration([pair], roots_of(pinned) or None)
-
     def _at_connection(self) -> grpc.ServerCertificateConfiguration | None:
-        """Count a connection; return gRPC's new configuration if the pinned set has changed."""
+        """Count a connection; return gRPC's new configuration if it is to be another one."""
         with self._lock:
             self._connections += 1
             try:
-                pinned = self._pinned()
-                if pinned == self._configured:
+                wanted = self._identity, self._pinned()
+                if wanted == self._configured:
                     return None
-                configuration = self._configuration(pinned)
+                configuration = _configuration(*wanted)
             except PsishareError as error:
                 # The old roots stay, and each call is compared with the set that is pinned then.
                 _logger.warning("%s [%s]", error.message, error.reason)
                 return None
-            self._configured = pinned
+            self._configured = wanted
             return configuration
+
+
+def _configuration(
+    identity: TlsIdentity, pinned: tuple[bytes, ...]
+) -> grpc.ServerCertificateConfiguration:
+    pair = (identity.key_pem, identity.cert_pem)
+    return grpc.ssl_server_certificate_configuration([pair], roots_of(pinned) or None)
 
 
 class _KnownConnections:

@@ -227,15 +227,15 @@ def test_a_change_of_cards_that_was_not_logged_is_logged_before_the_next(
 def test_a_server_reminds_of_certificates_once_a_day(
     office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = office.homes[PLATFORM]
-    reminder = Reminder(home, Peers(home.peers_path))
-    reminder.remind()
-    assert caplog.messages == []
-    later = datetime.now(UTC) + timedelta(days=330)
-    monkeypatch.setattr("psishare.client.renewal.datetime", Clock(later))
-    monkeypatch.setattr("psishare.client.reminder.time.monotonic", later.timestamp)
-    reminder.remind()
-    reminder.remind()
+    with psishare.Party.open(office.home(PLATFORM)) as party:
+        reminder = Reminder(party)
+        reminder.remind()
+        assert caplog.messages == []
+        later = datetime.now(UTC) + timedelta(days=330)
+        monkeypatch.setattr("psishare.client.renewal.datetime", Clock(later))
+        monkeypatch.setattr("psishare.client.reminder.time.monotonic", later.timestamp)
+        reminder.remind()
+        reminder.remind()
     assert len(caplog.messages) == 4
     assert "tele.example expires on" in caplog.messages[0]
     assert "newer card" in caplog.messages[1]

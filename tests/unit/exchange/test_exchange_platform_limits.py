@@ -82,7 +82,7 @@ def test_new_policy_counts_from_the_next_offer(stage: Stage) -> None:
     platform = stage.responder(offering)
 
     def narrow() -> None:
-        platform.reload(Policy(max_rows_per_exchange=1), [offering])
+        platform.reload(stage.homes[PLATFORM], Policy(max_rows_per_exchange=1), [offering])
 
     assert run_meanwhile(stage, platform, narrow) == 5
     assert refused_offer(stage, platform) == "policy_max_rows"
@@ -93,7 +93,10 @@ def test_new_offerings_count_from_the_next_offer(stage: Stage) -> None:
     platform = stage.responder(first)
     other = stage.encode(THEIRS, name="others")
 
-    assert run_meanwhile(stage, platform, lambda: platform.reload(Policy(), [other])) == 5
+    def widen() -> None:
+        platform.reload(stage.homes[PLATFORM], Policy(), [other])
+
+    assert run_meanwhile(stage, platform, widen) == 5
     assert refused_offer(stage, platform) == "dataset_unknown"
     found = stage.exchange(platform, stage.ask(THEIRS, dataset="others"))
     assert len(found.matched) == 20
