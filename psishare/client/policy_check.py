@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from psishare.client.party import Party
+    from psishare.datasets.dataset import Dataset
     from psishare.mandates.mandate import Mandate
     from psishare.mandates.spent import Spent
     from psishare.parties.home import Home
@@ -113,11 +114,13 @@ def check_policy(
     policy, time = Policy.load(home.policy_path), at or now()
     mandate = read_envelope(envelope).mandate
     signed, verified = _signed(envelope, home)
+    encoded = _encoded(home, terms)
     asked = Asked(
         mandate=mandate,
         validated=verified is None or verified.validated,
         request=_request(mandate, terms),
-        dataset_rows=_dataset_rows(home, terms),
+        dataset_rows=_dataset_rows(terms, encoded),
+        epoch_began=None if encoded is None else encoded.began,
         approved=terms.approved,
         known=() if verified is None else tuple(_known(verified, home, policy, time)),
     )
@@ -227,15 +230,19 @@ def _request(mandate: Mandate, terms: OfferTerms) -> Request:
     )
 
 
-def _dataset_rows(home: Home, terms: OfferTerms) -> int | None:
-    if terms.dataset_rows is not None:
-        return terms.dataset_rows
+def _encoded(home: Home, terms: OfferTerms) -> Dataset | None:
+    """Return the dataset; None for a list that is served without being encoded."""
     store = DatasetStore(home.datasets_path, public_key=home.card.log_key, vault=home.vault)
     try:
-        return store.open(terms.dataset).manifest.items
+        return store.open(terms.dataset)
     except ConfigError:
-        # A list that is served without being encoded: its size is not known beforehand.
         return None
+
+
+def _dataset_rows(terms: OfferTerms, encoded: Dataset | None) -> int | None:
+    # The size of a list that is not encoded is not known beforehand.
+    rows = encoded.manifest.items if encoded is not None else None
+    return rows if terms.dataset_rows is None else terms.dataset_rows
 
 
 def _spent(home: Home, policy: Policy, asked: Asked, time: datetime) -> Spent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from psishare import _native
@@ -33,12 +34,14 @@ class Dataset:
     Attributes:
         folder: where the epoch lies.
         signed: its newest manifest.
+        began: when the epoch was made: the time of its first manifest.
         entry: the index of that manifest's entry in the platform's log.
         vault: reads the epoch's key.
     """
 
     folder: Path
     signed: SignedManifest
+    began: datetime
     entry: int
     vault: Vault
 
@@ -180,8 +183,8 @@ def open_dataset(folder: Path, public_key: bytes, vault: Vault) -> Dataset:
     """
     try:
         newest = _newest_manifest(folder)
-        document = (newest / "manifest.json").read_bytes()
-        signature = (newest / "manifest.sig").read_bytes()
+        first, signed = (_signed_manifest(place, public_key) for place in (folder, newest))
+        began = datetime.fromisoformat(first.manifest.created)
         entry = int((newest / "entry").read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -189,9 +192,15 @@ def open_dataset(folder: Path, public_key: bytes, vault: Vault) -> Dataset:
             mend="Name a folder made by `psishare dataset encode`, such as datasets/NAME/epoch-1.",
             reason="dataset_unknown",
         ) from error
+    return Dataset(folder, signed, began, entry, vault)
+
+
+def _signed_manifest(folder: Path, public_key: bytes) -> SignedManifest:
+    document = (folder / "manifest.json").read_bytes()
+    signature = (folder / "manifest.sig").read_bytes()
     manifest = parse_manifest(document)
     verify_statement(public_key, LABEL, document, signature, party=manifest.platform)
-    return Dataset(folder, SignedManifest(manifest, document, signature), entry, vault)
+    return SignedManifest(manifest, document, signature)
 
 
 def _newest_manifest(folder: Path) -> Path:

@@ -169,6 +169,7 @@ class Admission:
             validated=verified.validated,
             request=request,
             dataset_rows=offering.n_items,
+            epoch_began=offering.epoch_began,
             approved=approved,
         )
         decision = self._reserve(offer, asked)

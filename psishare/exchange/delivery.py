@@ -133,7 +133,17 @@ class Delivery:
         tolerance_s = self._rooms.policy.clock_tolerance_s
         check_delivery(mandate.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
         self._admission.require_in_force(mandate)
+        self._require_young(offering)
         return offering, mandate
+
+    def _require_young(self, offering: EncodedOffering) -> None:
+        rule = self._rooms.policy.epoch_rule(offering.epoch_began, now())
+        if rule is not None and not rule.passes:
+            raise AuthorisationError(
+                rule.message,
+                mend="Ask the platform for a new epoch of the dataset.",
+                reason=rule.reason,
+            )
 
     def _had(self, mandate: VerifiedMandate, dataset: str, peer: Peer) -> set[bytes]:
         """Return what was delivered under a mandate, whoever had signed it by then.

@@ -13,6 +13,8 @@ from psishare.psi.openmined import MAX_ROWS, OpenminedPlatform, is_installed
 from psishare.psi.oprf import OprfPlatform
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
     from psishare.datasets.dataset import Dataset
@@ -57,6 +59,10 @@ class Offering(Protocol):
     @property
     def epoch(self) -> int | None:
         """The epoch, for an encoded set."""
+
+    @property
+    def epoch_began(self) -> datetime | None:
+        """When the epoch began, for an encoded set; with a time zone."""
 
     @property
     def manifest_sha256(self) -> str | None:
@@ -109,6 +115,7 @@ class EncodedOffering:
         self.namespace = manifest.namespace
         self.ruleset = Ruleset(version=manifest.ruleset.version, digest=manifest.ruleset.digest)
         self.epoch: int | None = manifest.epoch
+        self.epoch_began: datetime | None = dataset.began
         self.manifest_sha256: str | None = dataset.signed.sha256.hex()
         self.n_items = manifest.items
         self.max_query = manifest.max_query
@@ -144,6 +151,7 @@ class ListOffering:
     identifiers: pa.Array
     input_root: bytes | None
     epoch: int | None = None
+    epoch_began: datetime | None = None
     manifest_sha256: str | None = None
     max_query: int = suite.DEFAULT_MAX_QUERY * 64
     is_revoked: bool = False

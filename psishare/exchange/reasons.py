@@ -137,6 +137,7 @@ REASONS: tuple[Reason, ...] = (
             "mandate_signature_unknown": "The mandate holds a signature of some other key.",
             "mandate_unsigned": "The issuer's or the validator's signature is missing.",
             "mandate_version": "The mandate is of a version that is not read here.",
+            "policy_epoch_age": "The policy uses an epoch of a dataset no longer than this one has lasted.",
         },
     ),
     *_rows(

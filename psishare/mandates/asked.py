@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from psishare.mandates.check import Request
     from psishare.mandates.mandate import Mandate
     from psishare.mandates.rule import Rule
@@ -20,6 +22,7 @@ class Asked:
         validated: whether its validator has signed it; an emergency's may come to do so later.
         request: who asks whom about what.
         dataset_rows: distinct identifiers in the platform's dataset; None where it is not known.
+        epoch_began: when the dataset's epoch began, with a time zone; None for a list that is not encoded.
         approved: whether a second operator has approved exactly this offer.
         known: what has become known of the mandate since it was signed, as rules; they come after its own.
     """
@@ -28,6 +31,7 @@ class Asked:
     validated: bool = True
     request: Request
     dataset_rows: int | None
+    epoch_began: datetime | None = None
     approved: bool = False
     known: tuple[Rule, ...] = ()
 

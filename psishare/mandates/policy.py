@@ -27,6 +27,7 @@ from psishare.errors import AuthorisationError, ConfigError
 from psishare.mandates.check import CLOCK_TOLERANCE_S
 from psishare.mandates.field import Cap, DatasetName, Kind, PartyId
 from psishare.mandates.mandate import Output, Protocol, ValidatorRole
+from psishare.mandates.rule import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,7 @@ DAY_MINUTES = 24 * 60
 TICKET_HOURS = 72
 MAX_TICKET_HOURS = 24 * 366
 MAX_REVOCATION_AGE_S = 366 * 86_400
+MAX_EPOCH_DAYS = 3_660
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
@@ -212,6 +214,7 @@ class Policy(_Table):
         min_rows: the fewest rows of an exchange.
         max_rows_per_exchange: the most.
         max_share_of_dataset: the most rows of an exchange, as a share of the dataset's.
+        max_epoch_days: for how many days after it began an epoch of a dataset is delivered and asked.
         max_rows_per_mandate: the most rows under one mandate, whatever it says itself.
         max_exchanges_per_mandate: the most exchanges, likewise.
         per_day: caps for each day.
@@ -236,6 +239,7 @@ class Policy(_Table):
     min_rows: Annotated[int, Field(ge=0)] = 0
     max_rows_per_exchange: Cap | None = None
     max_share_of_dataset: Share | None = None
+    max_epoch_days: Annotated[int, Field(ge=1, le=MAX_EPOCH_DAYS)] | None = None
     max_rows_per_mandate: Cap | None = None
     max_exchanges_per_mandate: Cap | None = None
     per_day: PerDay = PerDay()
@@ -292,6 +296,22 @@ class Policy(_Table):
                 mend="Ask for a mandate validated by whom the policy names.",
                 reason="policy_validator_role",
             )
+
+    def epoch_rule(self, began: datetime | None, now: datetime) -> Rule | None:
+        """Return the rule on the age of an epoch; None where there is none.
+
+        Args:
+            began: when the epoch began, with a time zone; None for a list that is not encoded.
+            now: the platform's clock, with a time zone.
+        """
+        if self.max_epoch_days is None or began is None:
+            return None
+        passes = now - began <= timedelta(days=self.max_epoch_days)
+        message = (
+            f"the dataset's epoch began on {began:%Y-%m-%d}; the policy uses an epoch for"
+            f" {self.max_epoch_days:,} days, and the platform has to rotate it"
+        )
+        return Rule(passes, "policy_epoch_age", message)
 
     def local(self, now: datetime) -> datetime:
         """Return a time in the policy's time zone."""

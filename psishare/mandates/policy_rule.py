@@ -33,6 +33,8 @@ def policy_rules(policy: Policy, asked: Asked, now: datetime) -> Iterator[Rule]:
     yield from _emergency(policy, asked)
     yield from _lists(policy, asked.mandate)
     yield from _sizes(policy, asked)
+    if (rule := policy.epoch_rule(asked.epoch_began, now)) is not None:
+        yield rule
     yield from _hours(policy, asked, now)
 
 

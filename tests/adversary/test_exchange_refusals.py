@@ -350,6 +350,25 @@ def test_an_offer_that_is_not_signed_by_its_authority_is_refused(stage: Stage) -
     verified(stage)
 
 
+def test_an_epoch_that_is_too_old_for_the_policy_is_neither_delivered_nor_asked(
+    stage: Stage,
+) -> None:
+    young, policy = stage.encode(THEIRS), Policy(max_epoch_days=30)
+    stage.exchange(stage.responder(young, policy=policy), stage.ask(OURS))
+    old = stage.encode(THEIRS)
+    old.epoch_began = now() - timedelta(days=30, seconds=1)
+    error = failed(stage.asker(stage.channel(stage.responder(old, policy=policy))), stage.ask(OURS))
+    assert (type(error), error.reason) == (AuthorisationError, "policy_epoch_age")
+    refusal = ("dataset.refused", "policy_epoch_age")
+    assert told(stage, PLATFORM)[-1] == told(stage, AUTHORITY)[-1] == refusal
+    # Whoever holds it already does not ask it either.
+    young.epoch_began = now() - timedelta(days=31)
+    platform = stage.responder(young, policy=policy)
+    error = failed(stage.asker(stage.channel(platform)), stage.ask(OURS))
+    assert error.reason == "policy_epoch_age"
+    verified(stage)
+
+
 def test_a_mandate_for_more_is_needed_for_a_newer_dataset(stage: Stage) -> None:
     mandate = stage.envelope()
     stage.exchange(stage.responder(stage.encode(THEIRS)), stage.ask(OURS, mandate=mandate))

@@ -342,6 +342,11 @@ ROWS: dict[str, Row] = {
     "a list that nobody has approved": Row(
         "policy_list_not_approved", policy=Policy(approved_lists="sealed")
     ),
+    "an epoch that is too old": Row(
+        "policy_epoch_age",
+        policy=Policy(max_epoch_days=30),
+        offering={"epoch_began": now() - 31 * DAY},
+    ),
     "outside hours": Row("policy_outside_hours", policy=NEVER),
     # The budget.
     "over the rows in all": Row("budget_rows_exhausted", {"max_rows_total": N - 1}),

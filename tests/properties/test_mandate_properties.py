@@ -150,6 +150,7 @@ policies = st.builds(
     outputs=outputs,
     min_rows=st.integers(0, 50),
     max_rows_per_exchange=caps,
+    max_epoch_days=st.none() | st.integers(1, 3_660),
     max_share_of_dataset=st.none() | st.decimals("0.0001", "1", places=4),
     max_rows_per_mandate=caps,
     max_exchanges_per_mandate=caps,
@@ -182,6 +183,7 @@ DECIDED = make_mandate()
     ledgers,
     moments,
     st.none() | st.integers(0, 2**40),
+    st.none() | moments,
     st.booleans(),
 )
 @settings(max_examples=400)
@@ -191,9 +193,16 @@ def test_a_decision_is_total_deterministic_and_has_a_reason(
     spent: Spent,
     now: datetime,
     dataset_rows: int | None,
+    epoch_began: datetime | None,
     approved: bool,
 ) -> None:
-    asked = Asked(mandate=DECIDED, request=request, dataset_rows=dataset_rows, approved=approved)
+    asked = Asked(
+        mandate=DECIDED,
+        request=request,
+        dataset_rows=dataset_rows,
+        epoch_began=epoch_began,
+        approved=approved,
+    )
     decision = decide(policy, asked, spent, now)
     assert decide(policy, asked, spent, now) == decision
     assert policy.day(now)[0] <= now < policy.day(now)[1]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,6 +267,14 @@ def test_an_update_is_delivered_by_its_new_shards_alone_and_only_if_standing(sta
     assert asked == [1, 2]
     error = failed(stage.asker(stage.channel(updated)), stage.ask(THEIRS, mandate=plain))
     assert (type(error), error.reason) == (AuthorisationError, "mandate_not_standing")
+
+
+def test_an_update_does_not_make_an_epoch_younger(stage: Stage) -> None:
+    began = stage.encode(THEIRS).epoch_began
+    updated = change(stage, [b"new"])
+    assert updated.manifest.created == "2026-01-01T00:00:00Z"
+    assert began is not None
+    assert EncodedOffering(updated).epoch_began == began > datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_two_processes_do_not_change_one_dataset_at_once(stage: Stage) -> None:

@@ -43,6 +43,7 @@ def decided(
     now: datetime = NOW,
     urgent: bool = False,
     dataset_rows: int | None = 1_000_000,
+    epoch_began: datetime | None = None,
     approved: bool = False,
     spent: Spent | None = None,
     validator_role: str = "judge",
@@ -54,6 +55,7 @@ def decided(
         mandate=make_mandate(validator_role=validator_role, **(mandate or {})),
         request=make_request(**changes),
         dataset_rows=dataset_rows,
+        epoch_began=epoch_began,
         approved=approved,
     )
     return decide(policy, asked, spent or Spent(), now)
@@ -155,6 +157,17 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
         {"rows": 1, "dataset_rows": None},
         "refuse policy_max_share",
     ),
+    "an old epoch": (
+        "max_epoch_days = 30",
+        {"epoch_began": NOW - timedelta(days=30, seconds=1)},
+        "refuse policy_epoch_age",
+    ),
+    "an epoch on its last day": (
+        "max_epoch_days = 30",
+        {"epoch_began": NOW - timedelta(days=30)},
+        "allow",
+    ),
+    "a list that is no epoch": ("max_epoch_days = 30", {"epoch_began": None}, "allow"),
     "no judge": (
         '[[validators]]\nroles = ["judge", "court"]',
         {"validator_role": "officer"},
@@ -322,6 +335,7 @@ approved_lists = "committed"
 min_rows = 100
 max_rows_per_exchange = 100
 max_share_of_dataset = 0.001
+max_epoch_days = 90
 max_rows_per_mandate = 1000
 max_exchanges_per_mandate = 10
 
