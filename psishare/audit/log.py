@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from psishare.keys.note_key import NoteSigner
 
 LOCK_TIMEOUT_S = 30.0
-SWEPT_AT_ONCE = 16
-"""How many spent files an append removes of one tile: enough to keep up, and never a long wait."""
+SWEPT_AT_ONCE = 2
+"""How many spent files an append removes of one tile: enough to keep up, and never a long wait.
+
+An append makes one partial file a level at most, so that they are gone before the next tile is spent."""
 _LOCK_POLL_S = 0.002
 _WRITE_FAILED = "log_write_failed"
 
@@ -83,6 +85,7 @@ class Log:
         self._clock = clock
         self._verifiers = (signer.key, pq_signer.key)
         self.origin = signer.key.name
+        self._seen: tuple[bytes, Checkpoint] | None = None
 
     @classmethod
     def create(
@@ -175,7 +178,11 @@ class Log:
         Raises:
             VerificationError: it is not signed by the log's keys.
         """
-        return verify_checkpoint(self._read_note(CHECKPOINT), self._verifiers)
+        note, seen = self._read_note(CHECKPOINT), self._seen
+        if seen is None or seen[0] != note:
+            # The same bytes verify the same: what was verified last is not verified again.
+            seen = self._seen = note, verify_checkpoint(note, self._verifiers)
+        return seen[1]
 
     def settle(self) -> Checkpoint:
         """Finish an append that failed after it was decided, and return the head.
@@ -416,9 +423,10 @@ class Log:
         folder = self._folder / tile.partial_folder
         if not folder.is_dir():
             return
-        names = [path for path in folder.iterdir() if not _is_kept(path.name, above)]
-        for path in names[:at_most]:
-            path.unlink()
+        with os.scandir(folder) as files:
+            names = [file.name for file in files if not _is_kept(file.name, above)]
+        for name in names[:at_most]:
+            (folder / name).unlink()
         if above == 0 and (at_most is None or len(names) <= at_most):
             folder.rmdir()
 

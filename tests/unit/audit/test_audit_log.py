@@ -21,7 +21,7 @@ from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignature
 from psishare.audit.entry import Heartbeat, LogCreated
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK
-from psishare.audit.log import Log
+from psishare.audit.log import SWEPT_AT_ONCE, Log
 from psishare.audit.merkle import leaf_hash, tree_hash, verify_consistency, verify_inclusion
 from psishare.audit.note import SignedNote
 from psishare.audit.signed_checkpoint import verify_checkpoint
@@ -113,12 +113,15 @@ def test_full_tiles_replace_the_partial_ones_in_time(tmp_path: Path) -> None:
     log.append_all(heartbeats(30))
     partial = tmp_path / "log" / "tile" / "entries" / "000.p"
     assert log.size == 271
-    assert len(list(partial.iterdir())) > 1
-    for _ in range(3):
+    n_spent = len(list(partial.iterdir()))
+    assert n_spent == 41
+    for appends in range(1, 22):
         log.append_all(heartbeats(1))
+        n_left = len(list(partial.iterdir())) if partial.exists() else 0
+        assert n_left == max(0, n_spent - appends * SWEPT_AT_ONCE)
     assert not partial.exists()
     assert (tmp_path / "log" / "tile" / "entries" / "000").is_file()
-    assert verify_log_folder(tmp_path / "log", PARTY.verifiers).head.tree_size == 274
+    assert verify_log_folder(tmp_path / "log", PARTY.verifiers).head.tree_size == 292
 
 
 def test_a_log_is_opened_again_and_goes_on(tmp_path: Path) -> None:
