@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from psishare.client import AirGap as AirGap
+    from psishare.client import AsyncAirGap as AsyncAirGap
     from psishare.client import AsyncParty as AsyncParty
     from psishare.client import AsyncServer as AsyncServer
     from psishare.client import AsyncSession as AsyncSession
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 __version__ = metadata.version("psishare")
 __all__ = [
     "AirGap",
+    "AsyncAirGap",
     "AsyncParty",
     "AsyncServer",
     "AsyncSession",

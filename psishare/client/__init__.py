@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from psishare.client.air_gap import AirGap, OfflineAnswer, OfflineRequest
 from psishare.client.approval import HeldOffer, decide_on_offer, held_offer
+from psishare.client.async_air_gap import AsyncAirGap
 from psishare.client.async_party import AsyncParty, AsyncServer, AsyncSession
 from psishare.client.cancellation import Cancellation
 from psishare.client.checked_list import check_list
@@ -58,6 +59,7 @@ from psishare.transport.limits import Limits
 
 __all__ = [
     "AirGap",
+    "AsyncAirGap",
     "AsyncParty",
     "AsyncServer",
     "AsyncSession",

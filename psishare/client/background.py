@@ -41,9 +41,14 @@ class Wraps(Protocol[Worker_co]):
 
 
 def in_background(
-    method: Callable[Concatenate[Worker, P], T],
+    method: Callable[Concatenate[Worker, P], T], *, note: str = NOTE
 ) -> Callable[Concatenate[Wraps[Worker], P], Coroutine[Any, Any, T]]:
-    """Return a blocking method as a coroutine of the object that wraps the blocking one."""
+    """Return a blocking method as a coroutine of the object that wraps the blocking one.
+
+    Args:
+        method: blocks.
+        note: what its docstring says besides: what becomes of the work where the task is cancelled.
+    """
     takes = inspect.signature(method).parameters
 
     @functools.wraps(method)
@@ -58,7 +63,7 @@ def in_background(
         return await run_in_thread(work, stop)
 
     summary, _blank, rest = (method.__doc__ or "").partition("\n\n")
-    run.__doc__ = summary.rstrip() + NOTE + rest
+    run.__doc__ = summary.rstrip() + note + rest
     return run
 
 
