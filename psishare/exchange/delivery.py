@@ -18,6 +18,7 @@ from psishare.exchange.heads import head_size, require_not_rolled_back, show_hea
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.check import Delivery as Asked
 from psishare.mandates.check import check_delivery
+from psishare.mandates.policy_rule import delivery_rules
 from psishare.transport import wire_pb2 as wire
 
 if TYPE_CHECKING:
@@ -133,17 +134,20 @@ class Delivery:
         tolerance_s = self._rooms.policy.clock_tolerance_s
         check_delivery(mandate.mandate, asked, now=now(), clock_tolerance_s=tolerance_s)
         self._admission.require_in_force(mandate)
-        self._require_young(offering)
+        self._require_policy(mandate, asked, offering)
         return offering, mandate
 
-    def _require_young(self, offering: EncodedOffering) -> None:
-        rule = self._rooms.policy.epoch_rule(offering.epoch_began, now())
-        if rule is not None and not rule.passes:
-            raise AuthorisationError(
-                rule.message,
-                mend="Ask the platform for a new epoch of the dataset.",
-                reason=rule.reason,
-            )
+    def _require_policy(
+        self, mandate: VerifiedMandate, asked: Asked, offering: EncodedOffering
+    ) -> None:
+        policy, began = self._rooms.policy, offering.epoch_began
+        for rule in delivery_rules(policy, mandate, asked, epoch_began=began, now=now()):
+            if not rule.passes:
+                raise AuthorisationError(
+                    rule.message,
+                    mend="Ask for what mandate and policy allow, or ask who can change them.",
+                    reason=rule.reason,
+                )
 
     def _had(self, mandate: VerifiedMandate, dataset: str, peer: Peer) -> set[bytes]:
         """Return what was delivered under a mandate, whoever had signed it by then.

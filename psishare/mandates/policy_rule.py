@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from psishare.mandates.asked import Asked
-    from psishare.mandates.check import Request
+    from psishare.mandates.check import Delivery, Request
+    from psishare.mandates.envelope import VerifiedMandate
     from psishare.mandates.mandate import Mandate
     from psishare.mandates.policy import Policy, Validators
 
@@ -27,8 +28,11 @@ def policy_rules(policy: Policy, asked: Asked, now: datetime) -> Iterator[Rule]:
         asked: what is asked for, under what.
         now: the platform's clock, with a time zone.
     """
-    yield from _parties(policy, asked)
-    yield from _subject(policy, asked.request)
+    request = asked.request
+    yield from _parties(policy, asked.mandate.issuer, request.authority)
+    yield from _kind(policy, request.kind)
+    yield from _output(policy, request.output)
+    yield from _dataset(policy, request.protocol, request.dataset)
     yield from _validators(policy, asked)
     yield from _emergency(policy, asked)
     yield from _lists(policy, asked.mandate)
@@ -36,6 +40,32 @@ def policy_rules(policy: Policy, asked: Asked, now: datetime) -> Iterator[Rule]:
     if (rule := policy.epoch_rule(asked.epoch_began, now)) is not None:
         yield rule
     yield from _hours(policy, asked, now)
+
+
+def delivery_rules(
+    policy: Policy,
+    verified: VerifiedMandate,
+    delivery: Delivery,
+    *,
+    epoch_began: datetime | None,
+    now: datetime,
+) -> Iterator[Rule]:
+    """Yield every rule of a policy that bears on delivering a dataset, in order.
+
+    Args:
+        policy: the platform's.
+        verified: the mandate.
+        delivery: of what, to whom.
+        epoch_began: when the dataset's epoch began, with a time zone.
+        now: the platform's clock, with a time zone.
+    """
+    yield from _parties(policy, verified.mandate.issuer, delivery.authority)
+    yield from _kind(policy, delivery.kind)
+    yield from _dataset(policy, "oprf", delivery.dataset)
+    if not verified.validated:
+        yield from _emergency_authority(policy, delivery.authority)
+    if (rule := policy.epoch_rule(epoch_began, now)) is not None:
+        yield rule
 
 
 def approval_rules(policy: Policy, asked: Asked) -> Iterator[Rule]:
@@ -49,8 +79,7 @@ def approval_rules(policy: Policy, asked: Asked) -> Iterator[Rule]:
             )
 
 
-def _parties(policy: Policy, asked: Asked) -> Iterator[Rule]:
-    issuer, authority = asked.mandate.issuer, asked.request.authority
+def _parties(policy: Policy, issuer: str, authority: str) -> Iterator[Rule]:
     if policy.issuers is not None:
         message = f"the policy takes no mandates that {issuer} issues"
         yield Rule(issuer in policy.issuers, "policy_issuer", message)
@@ -59,19 +88,25 @@ def _parties(policy: Policy, asked: Asked) -> Iterator[Rule]:
         yield Rule(authority in policy.authorities, "policy_authority", message)
 
 
-def _subject(policy: Policy, request: Request) -> Iterator[Rule]:
+def _kind(policy: Policy, kind: str) -> Iterator[Rule]:
     if policy.kinds is not None:
         message = "the policy does not allow exchanges about this kind"
-        yield Rule(request.kind in policy.kinds, "policy_kind", message)
+        yield Rule(kind in policy.kinds, "policy_kind", message)
+
+
+def _output(policy: Policy, output: str) -> Iterator[Rule]:
     if policy.outputs is not None:
-        message = f"the policy does not allow the output {request.output}"
-        yield Rule(request.output in policy.outputs, "policy_output", message)
+        message = f"the policy does not allow the output {output}"
+        yield Rule(output in policy.outputs, "policy_output", message)
+
+
+def _dataset(policy: Policy, protocol: str, dataset: str | None) -> Iterator[Rule]:
     if policy.protocols is not None:
-        message = f"the policy does not allow the protocol {request.protocol}"
-        yield Rule(request.protocol in policy.protocols, "policy_protocol", message)
+        message = f"the policy does not allow the protocol {protocol}"
+        yield Rule(protocol in policy.protocols, "policy_protocol", message)
     if policy.datasets is not None:
         message = "the policy does not allow exchanges on this dataset"
-        yield Rule(request.dataset in policy.datasets, "policy_dataset", message)
+        yield Rule(dataset in policy.datasets, "policy_dataset", message)
 
 
 def _validators(policy: Policy, asked: Asked) -> Iterator[Rule]:
@@ -100,13 +135,16 @@ def _emergency(policy: Policy, asked: Asked) -> Iterator[Rule]:
     allowed, rows = policy.emergency, asked.request.rows
     message = "the policy takes no mandate without its validator, emergency or not"
     yield Rule(allowed.allowed, "policy_emergency", message)
-    if allowed.authorities is not None:
-        message = f"the policy takes no emergencies of {asked.request.authority}"
-        passes = asked.request.authority in allowed.authorities
-        yield Rule(passes, "policy_emergency_authority", message)
+    yield from _emergency_authority(policy, asked.request.authority)
     if (most := allowed.max_rows) is not None:
         message = f"{rows:,} rows are asked for; the policy allows {most:,} in an emergency"
         yield Rule(rows <= most, "policy_emergency_rows", message)
+
+
+def _emergency_authority(policy: Policy, authority: str) -> Iterator[Rule]:
+    if (allowed := policy.emergency.authorities) is not None:
+        message = f"the policy takes no emergencies of {authority}"
+        yield Rule(authority in allowed, "policy_emergency_authority", message)
 
 
 def _lists(policy: Policy, mandate: Mandate) -> Iterator[Rule]:

@@ -143,6 +143,37 @@ def test_an_offer_under_such_a_mandate_is_refused_and_nothing_evaluated(
     verified(stage)
 
 
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (Policy(issuers=frozenset({"other.example"})), "policy_issuer"),
+        (Policy(authorities=frozenset({"customs.example"})), "policy_authority"),
+        (Policy(kinds=frozenset({"email"})), "policy_kind"),
+        (Policy(protocols=frozenset({"ecdh"})), "policy_protocol"),
+        (Policy(datasets=frozenset({"suppliers"})), "policy_dataset"),
+    ],
+)
+def test_a_dataset_is_not_delivered_against_the_policy(
+    stage: Stage, evaluations: list[int], policy: Policy, reason: str
+) -> None:
+    platform = stage.responder(stage.encode(THEIRS), policy=policy)
+    error = failed(stage.asker(stage.channel(platform)), stage.ask(OURS))
+    require_refused(error, reason)
+    for party in (PLATFORM, AUTHORITY):
+        assert told(stage, party) == [("dataset.refused", reason)]
+    assert evaluations == []
+    verified(stage)
+
+
+def test_a_dataset_is_not_delivered_in_an_emergency_of_another_authority(stage: Stage) -> None:
+    mandate = issued_alone(stage)
+    allowed = Emergency(allowed=True, authorities=frozenset({"customs.example"}))
+    platform = stage.responder(stage.encode(THEIRS), policy=Policy(emergency=allowed))
+    error = failed(stage.asker(stage.channel(platform)), stage.ask(OURS, mandate=mandate))
+    require_refused(error, "policy_emergency_authority")
+    verified(stage)
+
+
 @each_case
 def test_a_dataset_is_not_delivered_under_such_a_mandate(
     stage: Stage, evaluations: list[int], case: Case
