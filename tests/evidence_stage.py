@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import struct
 from typing import TYPE_CHECKING, Any
 
 from stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Stage
 
 from psishare.audit.entry import Heartbeat
 from psishare.errors import PsishareError
+from psishare.evidence.bundle import MAGIC, RecordType
 from psishare.evidence.export import Scope, export_bundle
 from psishare.psi import suite
 from psishare.psi.suite import Output
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from psishare.parties.card import Card
 
+Record = tuple[int, bytes]
+"""A bundle's record: its type and its body."""
 CUSTOMERS = [b"customer %d" % n for n in range(60)]
 SUSPECTS = [b"customer %d" % n for n in range(50, 80)]
 
@@ -59,3 +64,19 @@ def exported(stage: Stage, party: str, path: Path, scope: Scope | None = None) -
     """Export a party's evidence into a file."""
     export_bundle(stage.homes[party], path, scope or Scope())
     return path
+
+
+def split(data: bytes) -> list[Record]:
+    """Return the records of a bundle, but for its end."""
+    place, records = len(MAGIC), []
+    while place < len(data):
+        kind, length = struct.unpack_from(">BI", data, place)
+        place += 5 + length
+        records.append((kind, data[place - length : place]))
+    return records[:-1]
+
+
+def join(records: list[Record]) -> bytes:
+    """Return a bundle of these records, with the end that they need."""
+    data = MAGIC + b"".join(struct.pack(">BI", kind, len(body)) + body for kind, body in records)
+    return data + struct.pack(">BI", RecordType.END, 32) + hashlib.sha256(data).digest()

@@ -62,6 +62,11 @@ class LogVerdict:
     cosigners: dict[str, int]
     unfinished: tuple[str, ...]
 
+    @property
+    def after_cosigned(self) -> dict[str, int]:
+        """For each party that has cosigned, how many entries came after the tree that it cosigned last."""
+        return {party: self.head.tree_size - size for party, size in self.cosigners.items() if size}
+
 
 def verify_log_folder(
     path: Path, verifiers: Sequence[NoteKey], *, cosigner_keys: Sequence[NoteKey] = ()
@@ -205,10 +210,9 @@ class _Checkpoints:
     def _verify_cosignatures(self, note: SignedNote, checkpoint: Checkpoint) -> None:
         signed: dict[str, list[bool]] = {name: [] for name in self._cosigned}
         for key in self._cosigner_keys:
-            signatures = note.by(key)
-            for signature in signatures:
-                verify_cosignature(checkpoint, key, signature)
-            signed[key.name].append(bool(signatures))
+            times = [verify_cosignature(checkpoint, key, each) for each in note.by(key)]
+            # One of time zero says nothing of this being the largest tree that the cosigner has seen.
+            signed[key.name].append(any(times))
         for name, each in signed.items():
             if all(each):
                 self._cosigned[name] = checkpoint.tree_size

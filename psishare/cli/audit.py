@@ -68,7 +68,9 @@ def verify(
     ] = None,
     all_checkpoints: Annotated[
         bool,
-        typer.Option("--all-checkpoints", help="A bundle's older checkpoints too, not its newest."),
+        typer.Option(
+            "--all-checkpoints", help="Every older checkpoint of a bundle, not only cosigned ones."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -108,6 +110,7 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "last_time": log.last_time,
         "times_back": verdict.n_back,
         "cosigned": log.cosigners,
+        "after_cosigned": log.after_cosigned,
         "unfinished": list(log.unfinished),
         "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
         "silence": None if verdict.silence is None else asdict(verdict.silence),
@@ -144,14 +147,16 @@ def _exchange(exchange: ExchangeVerdict) -> dict[str, Any]:
 
 def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
     log = verdict.log
-    cosigned = [f"{party} up to {number(size)}" for party, size in log.cosigners.items() if size]
+    cosigned = [
+        _cosigned(party, log.cosigners[party], n) for party, n in log.after_cosigned.items()
+    ]
     say_fields(
         {
             "log of": verdict.party,
             "entries": f"{number(log.head.tree_size)}, from {log.first_time} to {log.last_time}",
             "root": log.head.root_hash.hex(),
             "checkpoints": number(log.n_checkpoints),
-            "cosigned by": ", ".join(cosigned) or "nobody that you trust",
+            "cosigned by": "; ".join(cosigned) or "nobody that you trust",
             "unfinished": ", ".join(log.unfinished) or None,
             "times that go back": number(verdict.n_back) if verdict.n_back else None,
             "silence": None if verdict.silence is None else told_silence(verdict.silence),
@@ -173,6 +178,12 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
         " have no mandate that covers them.",
         style="red",
     )
+
+
+def _cosigned(party: str, size: int, n_after: int) -> str:
+    """Return up to which tree a party has cosigned the log, and what it has not seen of it."""
+    after = f", {number(n_after)} came after" if n_after else ""
+    return f"{party} up to {number(size)} of {number(size + n_after)}{after}"
 
 
 def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:

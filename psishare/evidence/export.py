@@ -34,6 +34,7 @@ from psishare.audit.signed_checkpoint import verify_checkpoint
 from psishare.audit.tree import StoredTree
 from psishare.errors import AuditError, InputError
 from psishare.evidence.bundle import BundleWriter, Header, OlderCheckpoint, ProvenEntry
+from psishare.evidence.cosigned import has_cosigned
 from psishare.evidence.source import read_head
 from psishare.exchange.document import now, write_time
 from psishare.keys.durable_file import sync_folder
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from psishare.parties.card import Card
     from psishare.parties.home import Home
 
+_NEVER_COSIGN = frozenset({"issuer", "operator"})
 _NAMES_MANDATE = ExchangeOpened | DatasetDelivered | MandateImported
 _OfExchange = (
     ExchangeOpened
@@ -345,17 +348,23 @@ class _Choice:
 
     def _cosigned(self, sizes: list[int]) -> list[int]:
         """Return, for each cosigner that the head lacks, the newest checkpoint that it cosigned."""
-        wanted = {peer.id for peer in Peers(self._home.peers_path)}
-        wanted -= {signature.name for signature in SignedNote.parse(self._head_note).signatures}
+        peers = [peer.card for peer in Peers(self._home.peers_path)]
+        wanted = [card for card in peers if card.role not in _NEVER_COSIGN]
+        wanted = self._not_by(wanted, self._head_note)
         chosen = []
         for size in reversed(sizes):
             if not wanted:
                 break
-            found = wanted & {s.name for s in SignedNote.parse(self._note(size)).signatures}
-            if found:
+            missing = self._not_by(wanted, self._note(size))
+            if len(missing) < len(wanted):
                 chosen.append(size)
-                wanted -= found
+            wanted = missing
         return sorted(chosen)
+
+    def _not_by(self, cards: list[Card], note: bytes) -> list[Card]:
+        """Return those of some parties who have not cosigned a checkpoint with each of their keys."""
+        signed, checkpoint = SignedNote.parse(note), parse_checkpoint(note)
+        return [card for card in cards if not has_cosigned(signed, checkpoint, card)]
 
     def _note(self, size: int) -> bytes:
         path = self._folder / CHECKPOINTS / str(size)

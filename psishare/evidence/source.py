@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
-from psishare.audit.cosignature import verify_cosignature
 from psishare.audit.entry import Entry, LogCreated, parse_entry
 from psishare.audit.layout import CHECKPOINT
 from psishare.audit.merkle import InclusionVerifier, leaf_hash, verify_consistency
@@ -21,6 +20,7 @@ from psishare.audit.tree import StoredTree
 from psishare.audit.verify_log import verify_log_folder
 from psishare.errors import AuditError, ConfigError, VerificationError
 from psishare.evidence.bundle import BundleReader, Header, malformed
+from psishare.evidence.cosigned import bears_cosignature, has_cosigned
 from psishare.evidence.mandate_book import MandateBook
 from psishare.evidence.trust import trusted_card
 from psishare.mandates.check import CLOCK_TOLERANCE_S
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from psishare.evidence.bundle import OlderCheckpoint
     from psishare.evidence.quorum import Quorum
     from psishare.parties.card import Card
 
@@ -109,7 +110,8 @@ def open_evidence(
     Args:
         path: the file or folder.
         trust: the cards that the verifier trusts, by party id.
-        all_checkpoints: verify a bundle's older checkpoints too; a folder's are always verified.
+        all_checkpoints: verify every one of a bundle's older checkpoints, not only the newest that each
+            trusted party cosigned; a folder's are always verified.
         quorum: which witnesses must have cosigned.
         mandates: further envelopes that the verifier has.
         clock_tolerance_s: by how much the platform's clock may have differed.
@@ -241,36 +243,58 @@ class _Opening:
             before = party
 
     def _checkpoints(self, quorum: Quorum | None) -> None:
+        """Verify every older checkpoint, or the newest that each trusted party is said to have cosigned."""
+        newest: dict[str, OlderCheckpoint] = {}
+        for older in self._ordered():
+            if self._all:
+                self._older(older, quorum)
+                continue
+            note = SignedNote.parse(older.note)
+            newest |= {card.id: older for card in self._cosigners if bears_cosignature(note, card)}
+        for older in {each.note: each for each in newest.values()}.values():
+            self._older(older, quorum)
+
+    def _ordered(self) -> Iterator[OlderCheckpoint]:
         before = -1
         for older in self._reader.checkpoints():
             size = parse_checkpoint(older.note).tree_size
             if not before < size < self._head.tree_size:
                 raise malformed("has its checkpoints in another order")
             before = size
-            if not self._all:
-                continue
-            checkpoint = self._verified(older.note)
+            yield older
+
+    def _older(self, older: OlderCheckpoint, quorum: Quorum | None) -> None:
+        """Verify an older checkpoint, and that the head's tree extends its tree."""
+        checkpoint = self._verified(older.note)
+        try:
             verify_consistency(
-                size,
+                checkpoint.tree_size,
                 checkpoint.root_hash,
                 self._head.tree_size,
                 self._head.root_hash,
                 older.proof,
             )
-            if quorum is not None:
-                self._weigh(quorum, older.note, checkpoint)
+        except VerificationError as error:
+            raise self._not_extended(checkpoint, error) from error
+        if quorum is not None:
+            self._weigh(quorum, older.note, checkpoint)
+
+    def _not_extended(self, older: Checkpoint, error: VerificationError) -> VerificationError:
+        return VerificationError(
+            f"the log of {self._owner.id} is not shown to go on from its checkpoint of"
+            f" {older.tree_size} entries: {error.message}",
+            mend="Ask its owner for the bundle again; if it stays so, the log has forked: reconcile it with"
+            " the logs of its peers.",
+            reason=error.reason,
+            party=self._owner.id,
+        )
 
     def _verified(self, note: bytes) -> Checkpoint:
         """Verify a checkpoint by both of the log's signatures, and the cosignatures of trusted cards."""
         checkpoint = verify_checkpoint(note, self._owner.verifiers())
         signed = SignedNote.parse(note)
         for card in self._cosigners:
-            found = [
-                verify_cosignature(checkpoint, key, signature)
-                for key in card.cosigner_keys()
-                for signature in signed.by(key)
-            ]
-            if len(found) >= len(card.cosigner_keys()):
+            if has_cosigned(signed, checkpoint, card):
                 self._cosigned[card.id] = max(self._cosigned[card.id], checkpoint.tree_size)
         self._n_checkpoints += 1
         return checkpoint

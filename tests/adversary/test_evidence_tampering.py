@@ -12,12 +12,11 @@ import hashlib
 import os
 import re
 import shutil
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from evidence_stage import exported, past, trust
+from evidence_stage import exported, join, past, split, trust
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stage import AUTHORITY, PLATFORM, CopiedStage, Stage
@@ -29,7 +28,7 @@ from psishare.audit.log import Log
 from psishare.audit.note import SignedNote, parse_signatures
 from psishare.audit.signed_checkpoint import sign_checkpoint
 from psishare.errors import ConfigError, VerificationError
-from psishare.evidence.bundle import MAGIC, RecordType
+from psishare.evidence.bundle import RecordType
 from psishare.evidence.export import Scope, export_bundle
 from psishare.evidence.quorum import Quorum
 from psishare.evidence.reconcile import reconcile
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Record = tuple[int, bytes]
+    from evidence_stage import Record
+
 PARTIES = st.sampled_from([PLATFORM, AUTHORITY])
 SETTINGS = settings(
     max_examples=int(os.environ.get("PSISHARE_TAMPERINGS", "60")),
@@ -94,22 +94,6 @@ def lived(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
             older[party] = log.checkpoint(log.size - 2)
     yield Lived(stage, folder, bundles, older)
     stage.close()
-
-
-def split(data: bytes) -> list[Record]:
-    """Return the records of a bundle, but for its end."""
-    place, records = len(MAGIC), []
-    while place < len(data):
-        kind, length = struct.unpack_from(">BI", data, place)
-        place += 5 + length
-        records.append((kind, data[place - length : place]))
-    return records[:-1]
-
-
-def join(records: list[Record]) -> bytes:
-    """Return a bundle of these records, with the end that they need."""
-    data = MAGIC + b"".join(struct.pack(">BI", kind, len(body)) + body for kind, body in records)
-    return data + struct.pack(">BI", RecordType.END, 32) + hashlib.sha256(data).digest()
 
 
 def wrong_signers(party: str) -> tuple[NoteSigner, NoteSigner]:

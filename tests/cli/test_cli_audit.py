@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,11 @@ def test_audit_verify_runs_with_everything_native_blocked(office: Office) -> Non
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"The log of {party} verifies.\n")
         assert "closed" in done.stdout
+        (peer,) = {AUTHORITY, PLATFORM} - {party}
+        told = re.search(rf"cosigned by  {peer} up to (\d+) of (\d+)(.*)\n", done.stdout)
+        assert told is not None
+        n_after = int(told[2]) - int(told[1])
+        assert told[3] == (f", {n_after} came after" if n_after else "")
 
 
 def test_the_verdict_in_json_names_every_exchange_and_whom_was_trusted(
@@ -71,6 +77,7 @@ def test_the_verdict_in_json_names_every_exchange_and_whom_was_trusted(
         [exchange] = verdict["exchanges"]
         assert (exchange["ending"], exchange["peer"], exchange["rows"]) == ("closed", peer, 3)
         assert verdict["cosigned"][peer] == verdict["tree_size"]
+        assert verdict["after_cosigned"] == {peer: 0}
         assert sum(verdict["entries"].values()) == verdict["tree_size"]
         assert verdict["trusted"][PLATFORM] == office.homes[PLATFORM].card.fingerprint()
     assert ours["exchanges"][0]["exchange_id"] == theirs["exchanges"][0]["exchange_id"]
