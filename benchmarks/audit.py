@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from psishare.audit.entry import Entry
     from psishare.audit.log import Log
+    from psishare.keys.signer import Signer
     from psishare.parties.home import Home
 
 PARTIES = {
@@ -83,15 +84,20 @@ def envelope(homes: dict[str, Home]) -> bytes:
     return data
 
 
-def exchange(homes: dict[str, Home], mandate_id: str, mandate_sha256: str) -> list[Entry]:
-    """Return the two entries of an exchange that closed, at the platform."""
-    platform, authority = homes["tele.example"], homes["police.example"]
+def exchange(signers: dict[str, Signer], mandate_id: str, mandate_sha256: str) -> list[Entry]:
+    """Return the two entries of an exchange that closed, at the platform.
+
+    Args:
+        signers: of the parties' logs, by id.
+        mandate_id, mandate_sha256: of the mandate under which it was.
+    """
+    platform, authority = "tele.example", "police.example"
     moment = write_time(datetime.now(UTC))
     offer = Offer(
         suite="ristretto255-SHA512",
         protocol="ecdh",
-        authority=authority.id,
-        platform=platform.id,
+        authority=authority,
+        platform=platform,
         authority_certificate="aa" * 32,
         platform_certificate="bb" * 32,
         dataset="customers",
@@ -110,7 +116,7 @@ def exchange(homes: dict[str, Home], mandate_id: str, mandate_sha256: str) -> li
     )
     answer = Answer(
         exchange_id=offer.exchange_id.hex(),
-        platform=platform.id,
+        platform=platform,
         dataset="customers",
         epoch=None,
         manifest_sha256=None,
@@ -121,12 +127,12 @@ def exchange(homes: dict[str, Home], mandate_id: str, mandate_sha256: str) -> li
     )
     terms = Terms(
         offer=offer,
-        offer_signature=sign_statement(authority.log_signer(), OFFER, offer.document()),
+        offer_signature=sign_statement(signers[authority], OFFER, offer.document()),
         answer=answer,
-        answer_signature=sign_statement(platform.log_signer(), ANSWER, answer.document()),
+        answer_signature=sign_statement(signers[platform], ANSWER, answer.document()),
         mandate_id=mandate_id,
     )
-    return [_opened(terms), _closed(homes, terms)]
+    return [_opened(terms), _closed(signers, terms)]
 
 
 def _opened(terms: Terms) -> ExchangeOpened:
@@ -154,7 +160,7 @@ def _opened(terms: Terms) -> ExchangeOpened:
     )
 
 
-def _closed(homes: dict[str, Home], terms: Terms) -> ExchangeClosed:
+def _closed(signers: dict[str, Signer], terms: Terms) -> ExchangeClosed:
     totals = {}
     for name, rows in (("requests", ROWS), ("answers", ROWS), ("elements", ROWS), ("returns", 0)):
         transcript = Transcript(name, terms.exchange_id)
@@ -169,8 +175,8 @@ def _closed(homes: dict[str, Home], terms: Terms) -> ExchangeClosed:
         mandate_id=receipt.mandate_id,
         receipt=_text(document),
         receipt_sha256=receipt.sha256.hex(),
-        authority_signature=_text(sign_receipt(document, homes[receipt.authority].log_signer())),
-        platform_signature=_text(sign_receipt(document, homes[receipt.platform].log_signer())),
+        authority_signature=_text(sign_receipt(document, signers[receipt.authority])),
+        platform_signature=_text(sign_receipt(document, signers[receipt.platform])),
         rows=ROWS,
     )
 
@@ -261,11 +267,12 @@ def main() -> None:
         MandateArchive(platform.mandates_path).keep(data)
         mandate_id = read_envelope(data).mandate.id
         digest = next(platform.mandates_path.glob("*.mandate")).stem
+        signers = {name: home.log_signer() for name, home in homes.items()}
         for start in range(0, n_exchanges, 128):
             entries = [
                 entry
                 for _ in range(min(128, n_exchanges - start))
-                for entry in exchange(homes, mandate_id, digest)
+                for entry in exchange(signers, mandate_id, digest)
             ]
             log.append_all(entries)
         path = root / "all.bundle"

@@ -1,5 +1,6 @@
 """``psishare audit``: what an auditor runs, with public cards alone."""
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,8 @@ from psishare.cli import (
     audit_replay,
     audit_report,
 )
-from psishare.cli.console import moment, number, print_json, say, say_fields, say_table, short
+from psishare.cli.console import number, print_json_list, say, say_fields
+from psishare.cli.exchange_list import ExchangeList
 from psishare.cli.file import read
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Json
@@ -24,7 +26,7 @@ from psishare.cli.silence import told_silence
 from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ExitCode
 from psishare.evidence.quorum import Quorum
-from psishare.evidence.verify import ExchangeVerdict, Verdict, verify_evidence
+from psishare.evidence.verify import Verdict, verify_evidence
 from psishare.parties.card import Card
 
 EXAMPLE = "psishare audit verify tele/log --trust tele.card --trust police.card"
@@ -81,17 +83,19 @@ def verify(
     cover an exchange, 3 if a card lacks.
     """
     cards = read_cards(trust)
-    verdict = verify_evidence(
-        evidence,
-        cards,
-        all_checkpoints=all_checkpoints,
-        quorum=None if policy is None else Quorum(read(policy, "the policy")),
-        mandates=[read(file, "the mandate") for file in mandate or []],
-    )
-    if as_json:
-        print_json(_document(verdict, cards))
-    else:
-        _say(verdict, cards)
+    with closing(ExchangeList()) as exchanges:
+        verdict = verify_evidence(
+            evidence,
+            cards,
+            each=exchanges.add,
+            all_checkpoints=all_checkpoints,
+            quorum=None if policy is None else Quorum(read(policy, "the policy")),
+            mandates=[read(file, "the mandate") for file in mandate or []],
+        )
+        if as_json:
+            print_json_list(_document(verdict, cards), "exchanges", exchanges.documents())
+        else:
+            _say(verdict, cards, exchanges)
     if verdict.n_uncovered:
         raise typer.Exit(int(ExitCode.AUDIT))
 
@@ -115,7 +119,6 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "trusted": {party: card.fingerprint() for party, card in sorted(cards.items())},
         "silence": None if verdict.silence is None else asdict(verdict.silence),
         "uncovered": verdict.n_uncovered,
-        "exchanges": [_exchange(exchange) for exchange in verdict.exchanges],
     }
 
 
@@ -128,24 +131,7 @@ def _scope(verdict: Verdict) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _exchange(exchange: ExchangeVerdict) -> dict[str, Any]:
-    return {
-        "exchange_id": exchange.exchange_id,
-        "peer": exchange.peer,
-        "ending": exchange.ending.value,
-        "protocol": exchange.protocol,
-        "dataset": exchange.dataset,
-        "kind": exchange.kind,
-        "output": exchange.output,
-        "rows": exchange.rows,
-        "mandate_id": exchange.mandate_id,
-        "mandate": exchange.mandate,
-        "reason": exchange.reason,
-        "time": exchange.time,
-    }
-
-
-def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
+def _say(verdict: Verdict, cards: dict[str, Card], exchanges: ExchangeList) -> None:
     log = verdict.log
     cosigned = [
         _cosigned(party, log.cosigners[party], n) for party, n in log.after_cosigned.items()
@@ -163,12 +149,9 @@ def _say(verdict: Verdict, cards: dict[str, Card]) -> None:
             "trusted": ", ".join(sorted(cards)),
         }
     )
-    if verdict.exchanges:
+    if verdict.n_exchanges:
         say()
-        say_table(
-            ("exchange", "with", "of", "#rows", "ended", "mandate", "at (UTC)"),
-            [_row(exchange) for exchange in verdict.exchanges],
-        )
+        exchanges.say()
     say()
     if not verdict.n_uncovered:
         say(f"The log of {verdict.party} verifies.", style="green")
@@ -184,16 +167,3 @@ def _cosigned(party: str, size: int, n_after: int) -> str:
     """Return up to which tree a party has cosigned the log, and what it has not seen of it."""
     after = f", {number(n_after)} came after" if n_after else ""
     return f"{party} up to {number(size)} of {number(size + n_after)}{after}"
-
-
-def _row(exchange: ExchangeVerdict) -> tuple[str, ...]:
-    reason = f": {exchange.reason}" if exchange.reason else ""
-    return (
-        short(exchange.exchange_id),
-        exchange.peer,
-        exchange.dataset or "",
-        "" if exchange.rows is None else number(exchange.rows),
-        f"{exchange.ending}{reason}",
-        exchange.mandate.replace("_", " "),
-        moment(exchange.time),
-    )

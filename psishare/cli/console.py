@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -30,6 +30,27 @@ def print_json(document: Mapping[str, Any]) -> None:
     """Print the one object of ``--json``: indented on a terminal, one line elsewhere."""
     indent = 2 if sys.stdout.isatty() else None
     sys.stdout.write(json.dumps(document, indent=indent) + "\n")
+    sys.stdout.flush()
+
+
+def print_json_list(document: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """Print the one object of ``--json`` with a list as its last member, item by item as they come.
+
+    Args:
+        document: the members before it.
+        name: the list's.
+        items: any number; they are not held in memory.
+    """
+    indent = 2 if sys.stdout.isatty() else None
+    line, between = ("\n    ", ",") if indent else ("", ", ")
+    before, _, after = json.dumps({**document, name: []}, indent=indent).rpartition("]")
+    sys.stdout.write(before)
+    n_items = 0
+    for n_items, item in enumerate(items, 1):
+        text = json.dumps(item, indent=indent).replace("\n", line)
+        sys.stdout.write(f"{between if n_items > 1 else ''}{line}{text}")
+    closing = "\n  ]" if indent and n_items else "]"
+    sys.stdout.write(f"{closing}{after}\n")
     sys.stdout.flush()
 
 
@@ -79,6 +100,31 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     _print(table)
+
+
+def say_long_table(headers: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]]) -> None:
+    """Print a table line by line, as ``say_table`` would in a pipe, without holding its rows in memory.
+
+    Args:
+        headers: as in ``say_table``.
+        rows: gives the rows; called twice, for the columns' widths and for the lines.
+    """
+    names = [header.removeprefix("#") for header in headers]
+    widths = [len(name) for name in names]
+    for row in rows():
+        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
+    right = [header.startswith("#") for header in headers]
+
+    def line(cells: Sequence[str]) -> str:
+        placed = zip(cells, widths, right, strict=True)
+        text = "  ".join(c.rjust(width) if r else c.ljust(width) for c, width, r in placed)
+        return f"{text.rstrip()}\n"
+
+    sys.stdout.write(line(names))
+    sys.stdout.write("─" * (sum(widths) + 2 * len(widths) - 1) + "\n")
+    for row in rows():
+        sys.stdout.write(line(row))
+    sys.stdout.flush()
 
 
 def _print(what: RenderableType, *, error: bool = False) -> None:
