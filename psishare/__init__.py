@@ -57,8 +57,10 @@ if TYPE_CHECKING:
     from psishare.client import pin_successor as pin_successor
     from psishare.client import renew_sealing_key as renew_sealing_key
     from psishare.client import request_mandate as request_mandate
+    from psishare.client import retire_log_keys as retire_log_keys
     from psishare.client import revoke_mandates as revoke_mandates
     from psishare.client import revoke_peer as revoke_peer
+    from psishare.client import rotate_log_keys as rotate_log_keys
     from psishare.client import set_passphrase as set_passphrase
     from psishare.client import sign_mandate as sign_mandate
     from psishare.client import succeed_party as succeed_party
@@ -115,8 +117,10 @@ __all__ = [
     "pin_successor",
     "renew_sealing_key",
     "request_mandate",
+    "retire_log_keys",
     "revoke_mandates",
     "revoke_peer",
+    "rotate_log_keys",
     "set_passphrase",
     "sign_mandate",
     "succeed_party",

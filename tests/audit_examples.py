@@ -12,7 +12,7 @@ from psishare.keys.note_key import NoteKey, NoteSigner, SignatureType
 from psishare.keys.signer import Ed25519Signer, MlDsa44Signer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 ORIGIN = "police.example/log"
@@ -73,13 +73,15 @@ def create_log(path: Path, party: Party | None = None) -> Log:
     return log
 
 
-def open_log(path: Path, party: Party | None = None) -> Log:
+def open_log(path: Path, party: Party | None = None, later: Sequence[Party] = ()) -> Log:
+    """Open a log; ``later`` are the pairs of keys that its home has beside the first."""
     party = party or make_party()
     return Log.open(
         path,
         origin=party.name,
         signer=party.signer,
         pq_signer=party.pq_signer,
+        later=lambda: [(each.signer, each.pq_signer) for each in later],
         clock=ticking(),
     )
 

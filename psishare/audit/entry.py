@@ -20,6 +20,7 @@ from psishare.audit.tile import MAX_ENTRY_BYTES
 from psishare.errors import AuditError, VerificationError
 from psishare.keys import canonical
 from psishare.keys.canonical_model import CanonicalModel
+from psishare.keys.note_key import MAX_VERIFIER_KEY_CHARACTERS
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 SALT_BYTES = 16
@@ -88,6 +89,7 @@ Reason = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Count = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
 Positive = Annotated[int, Field(ge=1, le=canonical.MAX_INTEGER)]
 Document = Annotated[str, AfterValidator(_require_base64)]
+VerifierKey = Annotated[str, Field(min_length=1, max_length=MAX_VERIFIER_KEY_CHARACTERS)]
 Signature = Annotated[str, AfterValidator(_require_signature)]
 Trust = Annotated[
     tuple[Literal["approver", "issuer", "validator"], ...],
@@ -157,6 +159,31 @@ class PartySucceeded(Entry):
     party: PartyId
     successor: PartyId
     card_sha256: Digest
+
+
+class LogKeyPair(CanonicalModel):
+    """Two verifier keys under a log's origin; that they are is for ``KeyHistory`` to say."""
+
+    ed25519: VerifierKey
+    ml_dsa_44: VerifierKey
+
+
+class LogKeysRotated(Entry):
+    """Another pair of keys signs the log's checkpoints from here on, beside the one before it."""
+
+    type: Literal["log.keys_rotated"] = "log.keys_rotated"
+    party: PartyId
+    old: LogKeyPair
+    new: LogKeyPair
+    signature: Signature
+
+
+class LogKeysRetired(Entry):
+    """The pair before the newest one signs the log's checkpoints no more."""
+
+    type: Literal["log.keys_retired"] = "log.keys_retired"
+    party: PartyId
+    old: LogKeyPair
 
 
 class PeerAdded(Entry):
@@ -405,6 +432,8 @@ _TYPES: dict[str, type[Entry]] = {
         LogCreated,
         CardChanged,
         PartySucceeded,
+        LogKeysRotated,
+        LogKeysRetired,
         PeerAdded,
         PeerRemoved,
         PeerRevoked,

@@ -17,7 +17,7 @@ from psishare.audit.checkpoint import Checkpoint
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS
 from psishare.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from psishare.audit.note import MAX_NOTE_BYTES
-from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.signed_checkpoint import as_log_keys, verify_checkpoint
 from psishare.audit.tile import (
     ENTRIES_LEVEL,
     FULL_WIDTH,
@@ -28,13 +28,14 @@ from psishare.audit.tile import (
     subtree_hash,
 )
 from psishare.audit.tree import MAX_BUNDLE_BYTES
-from psishare.audit.verify_log import LogVerdict, verify_log_folder
+from psishare.audit.verify_log import LogVerdict, followed_keys, verify_log_folder
 from psishare.errors import AuditError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey
 
 LENGTH_BYTES = 2
@@ -71,13 +72,16 @@ class FolderReport:
 
 
 def check_log_folder(
-    path: Path, verifiers: Sequence[NoteKey], *, cosigner_keys: Sequence[NoteKey] = ()
+    path: Path,
+    verifiers: LogKeys | Sequence[NoteKey],
+    *,
+    cosigner_keys: Sequence[NoteKey] = (),
 ) -> FolderReport:
     """Derive a log's folder again from its entries, and find every file that differs.
 
     Args:
         path: the folder, or a copy.
-        verifiers: the log's own keys, of types 0x01 and 0x06.
+        verifiers: the log's own keys, as ``verify_log_folder`` takes them.
         cosigner_keys: keys of types 0x04 and 0x06 whose cosignatures are verified where they stand.
 
     Raises:
@@ -86,7 +90,7 @@ def check_log_folder(
     try:
         verdict = verify_log_folder(path, verifiers, cosigner_keys=cosigner_keys)
     except VerificationError as error:
-        faults = tuple(_Search(path, verifiers).faults())
+        faults = tuple(_Search(path, as_log_keys(verifiers)).faults())
         return FolderReport(None, faults or (FolderFault("", None, error.message),))
     return FolderReport(verdict, ())
 
@@ -94,9 +98,12 @@ def check_log_folder(
 class _Search:
     """Looks for the files at fault in a folder that does not verify."""
 
-    def __init__(self, path: Path, verifiers: Sequence[NoteKey]) -> None:
+    def __init__(self, path: Path, known: LogKeys) -> None:
         self._path = path
-        self._verifiers = verifiers
+        self._origin = known.origin
+        followed = followed_keys(path, known)
+        # Keys that the entries lead to count beside those that are known; a fault may hide them.
+        self._verifiers = followed if len(followed.terms) >= len(known.terms) else known
 
     def faults(self) -> Iterator[FolderFault]:
         """Yield every file at fault that can be told."""
@@ -139,7 +146,7 @@ class _Search:
             if size not in roots:
                 yield FolderFault(name, None, "does not belong to the log")
                 continue
-            expected = Checkpoint(self._verifiers[0].name, size, roots[size]).text()
+            expected = Checkpoint(self._origin, size, roots[size]).text()
             found = self._read(PurePosixPath(name), MAX_NOTE_BYTES) or b""
             byte = _first_difference(found[: len(expected)], expected.encode())
             if byte is not None:

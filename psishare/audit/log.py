@@ -8,7 +8,8 @@ An append goes through these steps, each durable before the next:
 1. take the lock, read the head again, finish what a process that is gone had decided;
 2. write bundles and tiles;
 3. write ``intent``, the text of the new checkpoint: from here on no other tree of that size can be;
-4. sign it; write ``checkpoints/<size>``, then ``checkpoint``.
+4. sign it, with every pair of keys that the tree puts in force; write ``checkpoints/<size>``, then
+   ``checkpoint``.
 
 A crash before step 3 leaves files that no checkpoint covers, and they are overwritten; after it the
 next start signs the same tree. So two trees of one size are never signed, whatever happens.
@@ -24,17 +25,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from psishare.audit.checkpoint import Checkpoint
-from psishare.audit.entry import Entry, LogCreated
+from psishare.audit.entry import Entry, LogCreated, parse_entry
 from psishare.audit.growth import grow
 from psishare.audit.host import claim_for_host
+from psishare.audit.keyring import Keyring, changes_keys
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK, MAX_APPENDED
 from psishare.audit.merkle import EMPTY_ROOT
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote, parse_signatures
-from psishare.audit.signed_checkpoint import (
-    require_own_keys,
-    sign_checkpoint,
-    verify_checkpoint,
-)
+from psishare.audit.signed_checkpoint import require_own_keys, sign_checkpoint
 from psishare.audit.tile import ENTRIES_LEVEL, FULL_WIDTH, WIDTH_BITS, Tile, levels
 from psishare.audit.tree import StoredTree
 from psishare.errors import AuditError, InternalError, VerificationError
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from psishare.audit.keyring import LaterPairs, SignerPair
     from psishare.keys.note_key import NoteSigner
 
 LOCK_TIMEOUT_S = 30.0
@@ -76,15 +75,11 @@ class Log:
     Made by ``Log.create`` or ``Log.open``.
     """
 
-    def __init__(
-        self, folder: Path, signer: NoteSigner, pq_signer: NoteSigner, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, folder: Path, keyring: Keyring, clock: Callable[[], float]) -> None:
         self._folder = folder
-        self._signer = signer
-        self._pq_signer = pq_signer
+        self._keyring = keyring
         self._clock = clock
-        self._verifiers = (signer.key, pq_signer.key)
-        self.origin = signer.key.name
+        self.origin = keyring.origin
         self._seen: tuple[bytes, Checkpoint] | None = None
 
     @classmethod
@@ -110,7 +105,7 @@ class Log:
             AuditError: a log is there already (``log_exists``), or the disk refuses.
         """
         require_own_keys(origin, [signer.key, pq_signer.key])
-        log = cls(path, signer, pq_signer, clock)
+        log = cls(path, Keyring((signer, pq_signer)), clock)
         with _translated(path):
             make_folder(path)
         with log._writing():
@@ -121,7 +116,7 @@ class Log:
                     reason="log_exists",
                 )
             make_folder(path / CHECKPOINTS)
-            log._publish(Checkpoint(origin, 0, EMPTY_ROOT))
+            log._publish(Checkpoint(origin, 0, EMPTY_ROOT), [(signer, pq_signer)])
         return log
 
     @classmethod
@@ -132,6 +127,7 @@ class Log:
         origin: str,
         signer: NoteSigner,
         pq_signer: NoteSigner,
+        later: LaterPairs = tuple,
         known_size: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> Self:
@@ -140,8 +136,9 @@ class Log:
         Args:
             path: the folder.
             origin: the log's name.
-            signer: type 0x01, under that name.
-            pq_signer: type 0x06, under that name.
+            signer: type 0x01, under that name, with which the log began.
+            pq_signer: type 0x06, likewise.
+            later: returns the pairs that followed; asked when the log names one that is not known.
             known_size: how large it is known to have been; a smaller one was restored from an old copy,
                 and nothing is signed.
             clock: gives POSIX seconds.
@@ -150,9 +147,10 @@ class Log:
             AuditError: there is no log (``log_missing``), its head is older than a checkpoint beside it
                 (``log_rolled_back``), another host writes it (``log_elsewhere``), or the disk refuses.
             VerificationError: its head is not signed by these keys, or differs from its tiles.
+            AuditError: ``log_keys_unknown``, it is signed by keys that are not here.
         """
         require_own_keys(origin, [signer.key, pq_signer.key])
-        log = cls(path, signer, pq_signer, clock)
+        log = cls(path, Keyring((signer, pq_signer), later), clock)
         if not (path / CHECKPOINT).is_file():
             raise AuditError(
                 f"there is no log in {path}",
@@ -181,7 +179,7 @@ class Log:
         note, seen = self._read_note(CHECKPOINT), self._seen
         if seen is None or seen[0] != note:
             # The same bytes verify the same: what was verified last is not verified again.
-            seen = self._seen = note, verify_checkpoint(note, self._verifiers)
+            seen = self._seen = note, self._keyring.verify(note)
         return seen[1]
 
     def settle(self) -> Checkpoint:
@@ -269,13 +267,16 @@ class Log:
         if not 0 < len(entries) <= MAX_APPENDED:
             raise _our_fault(f"an append takes 1 to {MAX_APPENDED} entries")
         encoded = [entry.encode() for entry in entries]
+        if len(entries) > 1 and any(map(changes_keys, entries)):
+            raise _our_fault("an entry that changes a log's keys is appended by itself")
         with self._writing():
             head = self._settle()
+            pairs = self._pairs_after(entries)
             self._require_beginning(head.tree_size, entries)
             self._require_unsigned(head.tree_size, head.tree_size + len(entries))
             checkpoint = self._write_tiles(head, encoded)
             self._decide(checkpoint)
-            note = self._publish(checkpoint)
+            note = self._publish(checkpoint, pairs)
         return [
             Appended(head.tree_size + place, entry, note) for place, entry in enumerate(encoded)
         ]
@@ -315,7 +316,8 @@ class Log:
         intent = self._read_intent()
         if intent is not None and intent.tree_size > head.tree_size:
             self._require_root(intent)
-            self._publish(intent)
+            added = self._tree(intent.tree_size).entries(head.tree_size, intent.tree_size)
+            self._publish(intent, self._pairs_after([parse_entry(data) for data in added]))
             head = intent
         self._sweep(head.tree_size)
         return head
@@ -351,9 +353,16 @@ class Log:
                 sync_folder(self._folder)
             raise
 
-    def _publish(self, checkpoint: Checkpoint) -> bytes:
+    def _pairs_after(self, entries: Sequence[Entry]) -> list[SignerPair]:
+        """Return the pairs in force after entries have been added to the tree that was signed last."""
+        return self._keyring.after(self._read_note(CHECKPOINT), entries)
+
+    def _publish(self, checkpoint: Checkpoint, pairs: Sequence[SignerPair]) -> bytes:
         time_s = int(self._clock())
-        note = sign_checkpoint(checkpoint, self._signer, self._pq_signer, time=time_s).serialise()
+        signed = [sign_checkpoint(checkpoint, *pair, time=time_s) for pair in pairs]
+        note = (
+            signed[0].with_signatures(s for more in signed[1:] for s in more.signatures).serialise()
+        )
         self._write(f"{CHECKPOINTS}/{checkpoint.tree_size}", note)
         self._write(CHECKPOINT, note)
         # An intent that the head has reached is spent; whether it goes now or later is all one.

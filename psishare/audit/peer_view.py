@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psishare.audit.checkpoint import Checkpoint
+    from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey
 
 
@@ -19,7 +20,7 @@ def verify_extension(
     old: Checkpoint | None,
     new_note: bytes,
     proof: Sequence[bytes],
-    verifiers: Sequence[NoteKey],
+    verifiers: LogKeys | Sequence[NoteKey],
 ) -> Checkpoint:
     """Verify that a log's new head extends the one that was verified before.
 
@@ -27,7 +28,7 @@ def verify_extension(
         old: the head last verified, or None where this is the first.
         new_note: the signed note of the new head.
         proof: the consistency proof from ``old``; empty where there is nothing to prove.
-        verifiers: the log's keys.
+        verifiers: the log's keys, as ``verify_checkpoint`` takes them.
 
     Returns:
         The new head, to be remembered in place of the old.

@@ -22,6 +22,7 @@ from psishare.errors import VerificationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -89,12 +90,12 @@ class LogProof:
         lines += map(_text, self.hashes)
         return "\n".join([*lines, "", ""]).encode("ascii") + self.checkpoint
 
-    def verify(self, entry: bytes, verifiers: Sequence[NoteKey]) -> Checkpoint:
+    def verify(self, entry: bytes, verifiers: LogKeys | Sequence[NoteKey]) -> Checkpoint:
         """Verify that an entry stands there, under a checkpoint that its log has signed.
 
         Args:
             entry: the entry's bytes.
-            verifiers: the log's keys, of types 0x01 and 0x06.
+            verifiers: the log's keys, as ``verify_checkpoint`` takes them.
 
         Returns:
             The checkpoint.

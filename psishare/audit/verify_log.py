@@ -7,19 +7,21 @@ should not be there is passed over. Reads only, and holds one bundle at a time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from psishare.audit.checkpoint import Checkpoint
+from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import verify_cosignature
 from psishare.audit.entry import Entry, LogCreated, parse_entry
+from psishare.audit.key_history import KeyHistory
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK, MAX_APPENDED
 from psishare.audit.merkle import Frontier, leaf_hash
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
-from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.signed_checkpoint import as_log_keys, verify_checkpoint
 from psishare.audit.tile import (
     ENTRIES_LEVEL,
     FULL_WIDTH,
@@ -36,6 +38,7 @@ from psishare.keys.durable_file import TEMPORARY_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey
 
 
@@ -52,6 +55,7 @@ class LogVerdict:
         cosigners: for each name among the cosigner keys given, the largest tree size that all of its
             keys have cosigned; 0 where none.
         unfinished: files that an append left when it was cut off; no checkpoint covers them.
+        keys: of its checkpoints, as its entries tell of them.
     """
 
     head: Checkpoint
@@ -61,6 +65,7 @@ class LogVerdict:
     n_checkpoints: int
     cosigners: dict[str, int]
     unfinished: tuple[str, ...]
+    keys: LogKeys
 
     @property
     def after_cosigned(self) -> dict[str, int]:
@@ -69,13 +74,17 @@ class LogVerdict:
 
 
 def verify_log_folder(
-    path: Path, verifiers: Sequence[NoteKey], *, cosigner_keys: Sequence[NoteKey] = ()
+    path: Path,
+    verifiers: LogKeys | Sequence[NoteKey],
+    *,
+    cosigner_keys: Sequence[NoteKey] = (),
 ) -> LogVerdict:
     """Verify a log's folder, or a copy of it.
 
     Args:
         path: the folder.
-        verifiers: the log's own keys, of types 0x01 and 0x06, from where the verifier trusts them.
+        verifiers: the log's own keys, from where the verifier trusts them: what is known of its pairs, or
+            the first, of types 0x01 and 0x06. Those that followed are found in its entries.
         cosigner_keys: keys of types 0x04 and 0x06 whose cosignatures are verified where they stand.
 
     Raises:
@@ -83,9 +92,10 @@ def verify_log_folder(
         AuditError: there is no log, or the disk cannot be read.
     """
     folder = _Folder(path)
-    checkpoints = _Checkpoints(folder, verifiers, cosigner_keys)
+    known = as_log_keys(verifiers)
+    entries = _Entries(KeyHistory(known.terms[0].keys))
+    checkpoints = _Checkpoints(folder, known, entries.history, cosigner_keys)
     head = checkpoints.head()
-    entries = _Entries(head.origin)
     tiles = _Tiles(folder, head.tree_size)
     frontier = Frontier()
     checkpoints.compare(frontier)
@@ -96,6 +106,7 @@ def verify_log_folder(
             checkpoints.compare(frontier)
     tiles.finish()
     checkpoints.finish(frontier)
+    known.require_kept_by(entries.history.keys, size=head.tree_size)
     return LogVerdict(
         head=head,
         entries_by_type=dict(sorted(entries.by_type.items())),
@@ -104,7 +115,21 @@ def verify_log_folder(
         n_checkpoints=checkpoints.n_verified,
         cosigners=checkpoints.cosigners(),
         unfinished=tuple(sorted(_unfinished(folder, head.tree_size))),
+        keys=entries.history.keys,
     )
+
+
+def followed_keys(path: Path, known: LogKeys) -> LogKeys:
+    """Return the keys to which a folder's entries lead from the first pair, as far as they can be read.
+
+    For the look at a head that comes before the entries are verified; they are verified afterwards.
+    """
+    history = KeyHistory(known.terms[0].keys)
+    size = 0
+    with contextlib.suppress(AuditError, OSError, VerificationError):
+        size = parse_checkpoint((path / CHECKPOINT).read_bytes()[:MAX_NOTE_BYTES]).tree_size
+        history.take_all(enumerate(StoredTree(path, size).entries(0, size)))
+    return history.keys_at(size)
 
 
 class _Folder:
@@ -157,10 +182,15 @@ class _Checkpoints:
     """The signed checkpoints of a folder, each compared with the tree as it grows."""
 
     def __init__(
-        self, folder: _Folder, verifiers: Sequence[NoteKey], cosigner_keys: Sequence[NoteKey]
+        self,
+        folder: _Folder,
+        known: LogKeys,
+        history: KeyHistory,
+        cosigner_keys: Sequence[NoteKey],
     ) -> None:
         self._folder = folder
-        self._verifiers = verifiers
+        self._known = known
+        self._history = history
         self._cosigner_keys = cosigner_keys
         self._cosigned = dict.fromkeys({key.name for key in cosigner_keys}, 0)
         self._names = folder.names(PurePosixPath(CHECKPOINTS))
@@ -169,7 +199,7 @@ class _Checkpoints:
 
     def head(self) -> Checkpoint:
         """Return the newest signed checkpoint."""
-        newest = verify_checkpoint(self._note(PurePosixPath(CHECKPOINT)), self._verifiers)
+        newest = self._verified(PurePosixPath(CHECKPOINT))
         largest = max(self._sizes, default=-1)
         if largest <= newest.tree_size:
             return newest
@@ -183,10 +213,13 @@ class _Checkpoints:
         """Verify the checkpoint of the tree's present size, where there is one."""
         size = frontier.size
         if size not in self._sizes:
+            if 0 < size == self._history.keys.newest.first:
+                # Both pairs have signed it: without it nothing but the entry ties them together.
+                raise _differs(f"{CHECKPOINTS}/{size} is missing, the first under other keys")
             return
         name = PurePosixPath(CHECKPOINTS, str(size))
         note = self._note(name)
-        checkpoint = verify_checkpoint(note, self._verifiers)
+        checkpoint = verify_checkpoint(note, self._history.keys_at(size))
         if (checkpoint.tree_size, checkpoint.root_hash) != (size, frontier.root()):
             raise _differs(f"{name} is not the checkpoint of the first {size} entries")
         self._verify_cosignatures(SignedNote.parse(note), checkpoint)
@@ -196,6 +229,8 @@ class _Checkpoints:
         """Require the newest checkpoint to be the stored one of its size."""
         newest = SignedNote.parse(self._note(PurePosixPath(CHECKPOINT)))
         size = Checkpoint.parse_text(newest.text).tree_size
+        if size == frontier.size:
+            verify_checkpoint(newest.serialise(), self._history.keys_at(size))
         if size not in self._sizes or max(self._sizes) != frontier.size:
             raise _differs(f"{CHECKPOINTS}/{size} is missing")
         stored = SignedNote.parse(self._note(PurePosixPath(CHECKPOINTS, str(size))))
@@ -218,8 +253,18 @@ class _Checkpoints:
                 self._cosigned[name] = checkpoint.tree_size
 
     def _stored(self, size: int) -> Checkpoint:
-        name = PurePosixPath(CHECKPOINTS, str(size))
-        return verify_checkpoint(self._note(name), self._verifiers)
+        return self._verified(PurePosixPath(CHECKPOINTS, str(size)))
+
+    def _verified(self, name: PurePosixPath) -> Checkpoint:
+        """Verify a checkpoint under the keys that are known, or those that the entries lead to."""
+        note = self._note(name)
+        try:
+            return verify_checkpoint(note, self._known)
+        except VerificationError:
+            followed = followed_keys(self._folder.path, self._known)
+            if len(followed.terms) <= len(self._known.terms):
+                raise
+        return verify_checkpoint(note, followed)
 
     def _intent(self) -> Checkpoint | None:
         name = PurePosixPath(INTENT)
@@ -235,10 +280,11 @@ class _Checkpoints:
 
 
 class _Entries:
-    """The entries in order: each parses, the first and no other is ``log.created``."""
+    """The entries in order: each parses, the first and no other is ``log.created``, keys follow keys."""
 
-    def __init__(self, origin: str) -> None:
-        self._origin = origin
+    def __init__(self, history: KeyHistory) -> None:
+        self._origin = history.keys.origin
+        self.history = history
         self.by_type: Counter[str] = Counter()
         self.first_time: str | None = None
         self.last_time: str | None = None
@@ -251,6 +297,7 @@ class _Entries:
             raise _differs(f"entry {index}: {error.message}", reason=error.reason) from None
         if not self._is_in_place(index, entry):
             raise _differs(f"entry {index} is of type {entry.type}, which cannot stand there")
+        self.history.take(index, entry)
         self.by_type[entry.type] += 1
         self.first_time = self.first_time or entry.time
         self.last_time = entry.time

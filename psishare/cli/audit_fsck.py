@@ -29,7 +29,7 @@ def fsck(
     cards = read_cards(trust)
     owner = log_owner(folder, cards)
     cosigners = [key for card in cards.values() if card != owner for key in card.cosigner_keys()]
-    report = check_log_folder(folder, owner.verifiers(), cosigner_keys=cosigners)
+    report = check_log_folder(folder, owner.checkpoint_verifiers, cosigner_keys=cosigners)
     if as_json:
         print_json(_document(owner.id, report))
     else:

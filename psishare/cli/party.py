@@ -209,6 +209,52 @@ def renew(
 
 @app.command(
     epilog=example(
+        "psishare party rotate-log-keys --home tele",
+        "psishare party rotate-log-keys --home tele --finish",
+    )
+)
+def rotate_log_keys(
+    *,
+    home: Home,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="End the overlap: the new keys alone sign from now on."),
+    ] = False,
+    signers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which new keys are in a token or a service: see docs/signers.md.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let new keys sign the log's checkpoints, beside the old ones until --finish.
+
+    Both keys change together, Ed25519 and ML-DSA-44; the fingerprint, and the key behind it, stay. Give the
+    new card to your peers and auditors; once all have it, --finish. A server that runs goes on.
+    """
+    if finish and signers is not None:
+        raise typer.BadParameter("--signers is of new keys, and --finish makes none")
+    opened = parties.Home.open(home)
+    if finish:
+        rotated = psishare.retire_log_keys(opened)
+    else:
+        choices = None if signers is None else read_signer_choices(signers)
+        rotated = psishare.rotate_log_keys(opened, signers=choices)
+    if as_json:
+        print_json(_document(rotated))
+        return
+    since = rotated.card.checkpoint_verifiers.newest.first
+    say(f"The card of {rotated.id} has serial {rotated.card.serial} now.")
+    say(f"The new keys sign the log from size {number(since)} on{', alone' if finish else ''}.")
+    say("Next: give it to your peers (psishare party export); they add it with psishare peer add.")
+    if not finish:
+        say("Once all have it: psishare party rotate-log-keys --finish.")
+
+
+@app.command(
+    epilog=example(
         "psishare party succeed tele.succession --home tele \\",
         "    --new-home tele-2 --id tele.example/2",
     )
@@ -237,7 +283,7 @@ def succeed(
 ) -> None:
     """Make a successor with fresh signing keys, for whom this party's key vouches.
 
-    For a planned change of the key behind the fingerprint: a log's key cannot change, so its party is
+    For a planned change of the key behind the fingerprint: that key cannot change, so its party is
     followed by another. Your peers add the file with psishare peer add, without comparing words. Where
     others may have your key, have your peers revoke you instead.
     """
@@ -280,6 +326,15 @@ def _document(home: parties.Home) -> dict[str, Any]:
         "encrypted": home.vault.is_locked,
         "warnings": psishare.certificate_warnings(home, ()),
         "log_size": _log_size(home),
+        "log_keys": [
+            {
+                "ed25519": term.keys[0].encode(),
+                "ml_dsa_44": term.keys[1].encode(),
+                "first": term.first,
+                "last": term.last,
+            }
+            for term in card.checkpoint_verifiers.terms
+        ],
         "certificates": [
             {"not_before": write_time(start), "not_after": write_time(end), "sha256": digest.hex()}
             for (start, end), digest in zip(

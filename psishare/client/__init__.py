@@ -20,6 +20,7 @@ from psishare.client.cancellation import Cancellation
 from psishare.client.checked_list import check_list
 from psishare.client.enrolment import init_party, pin_peer, revoke_peer, set_passphrase, unpin_peer
 from psishare.client.kind_description import KindDescription, describe_kind, kind_names
+from psishare.client.log_rotation import retire_log_keys, rotate_log_keys
 from psishare.client.mandate import (
     DraftedMandate,
     draft_mandate,
@@ -107,8 +108,10 @@ __all__ = [
     "pin_successor",
     "renew_sealing_key",
     "request_mandate",
+    "retire_log_keys",
     "revoke_mandates",
     "revoke_peer",
+    "rotate_log_keys",
     "set_passphrase",
     "sign_mandate",
     "succeed_party",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from psishare.audit.log import Log
 from psishare.errors import ConfigError
 from psishare.exchange.register import known_log_size
-from psishare.keys.note_key import NoteSigner, SignatureType
-from psishare.keys.signer import DeferredSigner
+from psishare.parties.log_rotation import key_pairs
 from psishare.transport.certificate import TlsIdentity
 
 if TYPE_CHECKING:
+    from psishare.keys.note_key import NoteSigner
     from psishare.parties.home import Home
 
 
@@ -38,7 +38,12 @@ def open_log(home: Home) -> Log:
         AuditError: it does not recover; ``log_rolled_back``, the home's own exchanges tell of more.
     """
     known_size = known_log_size(home.state_path)
-    return Log.open(home.log_path, known_size=known_size, **log_signers(home))
+    return Log.open(
+        home.log_path,
+        known_size=known_size,
+        later=lambda: _later_pairs(home),
+        **log_signers(home),
+    )
 
 
 def tls_identity(home: Home) -> TlsIdentity:
@@ -62,15 +67,19 @@ def require_role(home: Home, role: str) -> None:
 
 
 def log_signers(home: Home) -> dict[str, Any]:
-    """Return origin and both signers of a party's log, as ``Log`` takes them.
+    """Return origin and first signers of a party's log, as ``Log`` takes them.
 
     No secret is read before something is signed: who only reads a log needs no passphrase.
     """
-    ed25519, ml_dsa_44 = home.card.verifiers()
-    signer = DeferredSigner("ed25519", ed25519.public_key, home.log_signer)
-    pq_signer = DeferredSigner("ml-dsa-44", ml_dsa_44.public_key, home.pq_signer)
+    signer, pq_signer = home.checkpoint_signers(home.card.verifiers())
     return {
         "origin": home.id,
-        "signer": NoteSigner(home.id, SignatureType.ED25519, signer),
-        "pq_signer": NoteSigner(home.id, SignatureType.ML_DSA_44, pq_signer),
+        "signer": signer,
+        "pq_signer": pq_signer,
     }
+
+
+def _later_pairs(home: Home) -> list[tuple[NoteSigner, NoteSigner]]:
+    """Return the pairs that followed the first, as the home has them now."""
+    fresh = home.reopened()
+    return [fresh.checkpoint_signers(pair) for pair in key_pairs(fresh)[1:]]

@@ -83,14 +83,21 @@ def certificate_warnings(home: Home, peers: Iterable[Peer]) -> list[str]:
 
 def _changed(home: Home, change: Callable[[Home], Home]) -> Home:
     home.unlock()
-    _log_card(home.reopened())
+    log_card(home.reopened())
     changed = change(home)
-    _log_card(changed)
+    log_card(changed)
     return changed
 
 
-def _log_card(home: Home) -> None:
-    """Let the log name the card, unless it does: a change before may have been cut off."""
+def log_card(home: Home) -> None:
+    """Let the log name the card, unless it does: a change before may have been cut off.
+
+    Args:
+        home: of any role; nothing is done where it keeps no log.
+
+    Raises:
+        AuditError: the log does not recover, or cannot take the entry.
+    """
     if home.card.role not in LOGGING_ROLES:
         return
     log = open_log(home)

@@ -153,7 +153,7 @@ class _Choice:
         self._scope = scope
         self._folder = home.log_path
         self._head_note = read_head(self._folder)
-        self._head = verify_checkpoint(self._head_note, home.card.verifiers())
+        self._head = verify_checkpoint(self._head_note, home.card.checkpoint_verifiers)
         self._size = self._head.tree_size
         self._tree = StoredTree(self._folder, self._size)
         self._first, self._end = self._run() if scope.kind == "period" else (0, 0)

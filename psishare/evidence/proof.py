@@ -59,7 +59,7 @@ def prove_ending(home: Home, exchange_id: str) -> bytes:
         VerificationError: the log is damaged.
     """
     note = read_head(home.log_path)
-    size = verify_checkpoint(note, home.card.verifiers()).tree_size
+    size = verify_checkpoint(note, home.card.checkpoint_verifiers).tree_size
     tree = StoredTree(home.log_path, size)
     mark = exchange_id.encode("ascii")
     for index, data in enumerate(tree.entries(0, size)):
@@ -97,7 +97,7 @@ def verify_proof(
             reason="proof_malformed",
         )
     owner = trusted_card(trust, parse_checkpoint(proof.checkpoint).origin)
-    checkpoint = proof.verify(proof.extra, owner.verifiers())
+    checkpoint = proof.verify(proof.extra, owner.checkpoint_verifiers)
     if quorum is not None:
         quorum.require_log(owner)
         quorum.require_on(SignedNote.parse(proof.checkpoint), checkpoint)

@@ -55,9 +55,10 @@ class Quorum:
         """Require the policy to be about a party's log.
 
         Raises:
-            VerificationError: ``quorum_missing``, its key is not in a ``log`` line.
+            VerificationError: ``quorum_missing``, no Ed25519 key of it, past ones included, is in a ``log`` line.
         """
-        if owner.verifiers()[0] not in self._logs:
+        keys = {term.keys[0] for term in owner.checkpoint_verifiers.terms}
+        if keys.isdisjoint(self._logs):
             raise _missing(f"the policy is not about the log of {owner.id}", owner.id)
 
     def require_on(self, note: SignedNote, checkpoint: Checkpoint) -> None:

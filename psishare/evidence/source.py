@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.entry import Entry, LogCreated, parse_entry
+from psishare.audit.key_history import KeyHistory
 from psishare.audit.layout import CHECKPOINT
 from psishare.audit.merkle import InclusionVerifier, leaf_hash, verify_consistency
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
@@ -24,7 +25,7 @@ from psishare.evidence.cosigned import bears_cosignature, has_cosigned
 from psishare.evidence.mandate_book import MandateBook
 from psishare.evidence.trust import trusted_card
 from psishare.mandates.check import CLOCK_TOLERANCE_S
-from psishare.parties.card import parse_card
+from psishare.parties.card import parse_card, replaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from psishare.evidence.bundle import OlderCheckpoint
     from psishare.evidence.quorum import Quorum
+    from psishare.keys.log_keys import LogKeys
     from psishare.parties.card import Card
 
 
@@ -49,6 +51,7 @@ class Evidence:
             among the checkpoints that were verified; 0 where none.
         unfinished: what a cut-off append left in a folder.
         read: yields each entry's bytes with its index, once; as ``entries`` does.
+        keys: of the log's checkpoints, with which the entries of a whole log are to agree.
     """
 
     owner: Card
@@ -59,6 +62,7 @@ class Evidence:
     cosigners: dict[str, int]
     unfinished: tuple[str, ...]
     read: Callable[[], Iterator[tuple[int, bytes]]]
+    keys: LogKeys
 
     @property
     def is_whole(self) -> bool:
@@ -69,7 +73,8 @@ class Evidence:
         """Yield each entry, parsed, with its index in the log; once.
 
         Raises:
-            VerificationError: an entry is malformed, or not where the head has it; or one is missing.
+            VerificationError: an entry is malformed, or not where the head has it; or one is missing; or
+                the log's keys do not follow one another as a whole log's entries say.
             AuditError: the evidence cannot be read.
         """
         for index, data in self.read():
@@ -93,6 +98,13 @@ class Evidence:
         if isinstance(entry, LogCreated) != (index == 0):
             raise malformed(f"has an entry {index} of a type that cannot stand there")
         return entry
+
+
+def _is_newer(known: Card, card: Card) -> bool:
+    """Tell whether a card replaces a trusted one: its pinned key has signed it, later."""
+    with contextlib.suppress(ConfigError):
+        return replaces(known, card)
+    return False
 
 
 @contextlib.contextmanager
@@ -175,7 +187,7 @@ def _open_folder(
     cosigners = [card for party, card in trust.items() if party != owner.id]
     log = verify_log_folder(
         path,
-        owner.verifiers(),
+        owner.checkpoint_verifiers,
         cosigner_keys=[key for card in cosigners for key in card.cosigner_keys()],
     )
     if quorum is not None:
@@ -191,6 +203,7 @@ def _open_folder(
         cosigners=log.cosigners,
         unfinished=log.unfinished,
         read=lambda: enumerate(StoredTree(path, size).entries(0, size)),
+        keys=log.keys,
     )
 
 
@@ -206,13 +219,13 @@ class _Opening:
         self._cosigners = [card for party, card in trust.items() if party != self._owner.id]
         self._cosigned = {card.id: 0 for card in self._cosigners}
         self._n_checkpoints = 0
+        self._keys = self._cards()
         self._head = self._verified(reader.head)
         self._quorum_size = 0
 
     def evidence(self, book: MandateBook, quorum: Quorum | None) -> Evidence:
         """Verify everything before the entries."""
         reader = self._reader
-        self._cards()
         book.add_all(reader.mandates())
         if quorum is not None:
             quorum.require_log(self._owner)
@@ -227,20 +240,28 @@ class _Opening:
             n_checkpoints=self._n_checkpoints,
             cosigners=dict(sorted(self._cosigned.items())),
             unfinished=(),
-            read=lambda: _Proven(reader, self._head, required).entries(),
+            read=lambda: _Proven(reader, self._head, required).entries(self._owner, self._keys),
+            keys=self._keys,
         )
 
-    def _cards(self) -> None:
-        """Require the cards to be cards, in order. They are for people: the verifier's own ones count."""
-        before = ""
+    def _cards(self) -> LogKeys:
+        """Require the cards to be cards, in order, and return the keys of the log's checkpoints.
+
+        The cards are for people: the verifier's own ones count. But the owner's own tells of later keys of
+        its log, where the key that the verifier's pins has signed it.
+        """
+        keys, before = self._owner.checkpoint_verifiers, ""
         for card_file in self._reader.cards():
             try:
-                party = parse_card(card_file).id
+                card = parse_card(card_file)
             except ConfigError as error:
                 raise malformed(f"holds a card that is none: {error.message}") from None
-            if party <= before:
+            if card.id <= before:
                 raise malformed("has its cards in another order")
-            before = party
+            before = card.id
+            if card.id == self._owner.id and _is_newer(self._owner, card):
+                keys = card.checkpoint_verifiers
+        return keys
 
     def _checkpoints(self, quorum: Quorum | None) -> None:
         """Verify every older checkpoint, or the newest that each trusted party is said to have cosigned."""
@@ -291,7 +312,7 @@ class _Opening:
 
     def _verified(self, note: bytes) -> Checkpoint:
         """Verify a checkpoint by both of the log's signatures, and the cosignatures of trusted cards."""
-        checkpoint = verify_checkpoint(note, self._owner.verifiers())
+        checkpoint = verify_checkpoint(note, self._keys)
         signed = SignedNote.parse(note)
         for card in self._cosigners:
             if has_cosigned(signed, checkpoint, card):
@@ -312,8 +333,21 @@ class _Proven:
         self._head = head
         self._quorum_size = quorum_size
 
-    def entries(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each entry with its index; what is missing is named where its place is."""
+    def entries(self, owner: Card, keys: LogKeys) -> Iterator[tuple[int, bytes]]:
+        """Yield each entry with its index; what is missing is named where its place is.
+
+        A whole log's entries tell of its keys what is known of them.
+        """
+        if self._reader.header.scope != "all":
+            yield from self._entries()
+            return
+        history = KeyHistory(owner.verifiers())
+        for index, data in self._entries():
+            history.take_all([(index, data)])
+            yield index, data
+        keys.require_kept_by(history.keys, size=self._head.tree_size)
+
+    def _entries(self) -> Iterator[tuple[int, bytes]]:
         run = _Run(self._reader.header, self._head.tree_size)
         tree = InclusionVerifier(self._head.tree_size, self._head.root_hash)
         for proven in self._reader.entries():

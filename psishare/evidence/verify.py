@@ -172,4 +172,5 @@ class _Tally:
             n_checkpoints=evidence.n_checkpoints,
             cosigners=evidence.cosigners,
             unfinished=evidence.unfinished,
+            keys=evidence.keys,
         )

@@ -100,7 +100,7 @@ class PeerHeads:
         old = parse_checkpoint(note) if note else None
         with contextlib.suppress(VerificationError):
             verify_extension(
-                old, fitting.checkpoint, list(fitting.consistency), peer.card.verifiers()
+                old, fitting.checkpoint, list(fitting.consistency), peer.card.checkpoint_verifiers
             )
             proofs = {c.since: c.SerializeToString() for c in choices if c.since}
             self._register.keep_proofs(peer.id, proofs)
@@ -115,9 +115,11 @@ class PeerHeads:
         kept = self._register.proof_of(peer.id, size) if size else None
         if not size or size >= remembered.tree_size or kept is None:
             return None
-        older = verify_checkpoint(head.checkpoint, peer.card.verifiers())
+        older = verify_checkpoint(head.checkpoint, peer.card.checkpoint_verifiers)
         proof = LogHead.FromString(kept)
-        verify_extension(older, proof.checkpoint, list(proof.consistency), peer.card.verifiers())
+        verify_extension(
+            older, proof.checkpoint, list(proof.consistency), peer.card.checkpoint_verifiers
+        )
         return older
 
     def accept(self, peer: Peer, head: LogHead) -> Checkpoint:
@@ -137,7 +139,7 @@ class PeerHeads:
                 return overtaken
             raise _stale(peer)
         checkpoint = verify_extension(
-            old, head.checkpoint, list(head.consistency), peer.card.verifiers()
+            old, head.checkpoint, list(head.consistency), peer.card.checkpoint_verifiers
         )
         if not self._remember(peer, head, checkpoint):
             raise _stale(peer)

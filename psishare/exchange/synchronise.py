@@ -110,7 +110,7 @@ def _fetch_manifest(source: Source, heads: PeerHeads, journal: Journal) -> Signe
         checkpoint = heads.accept(platform, response.head)
         _require_published(response, checkpoint, signed)
     except VerificationError as error:
-        if error.reason.startswith("log_"):
+        if error.reason.startswith("log_") or error.reason == "checkpoint_invalid":
             raise
         raise _not_published(source, error) from error
     named = signed.manifest.platform, signed.manifest.dataset

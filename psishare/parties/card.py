@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from psishare.errors import ConfigError, VerificationError
 from psishare.keys import canonical
+from psishare.keys.log_keys import MAX_PAIRS, KeyTerm
+from psishare.keys.log_keys import LogKeys as KeysOfLog
 from psishare.keys.note_key import NoteKey, SignatureType
 from psishare.keys.sealing import require_sealing_key
 from psishare.keys.statement import sign_statement, verify_statement
@@ -30,6 +32,7 @@ OFFLINE_END_PREFIX = bytes(16)
 """No digest of a certificate begins so, but once in 2^128: an offer shows how it travelled."""
 MAX_BYTES = 64 * 1024
 
+Size = Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)]
 Role = Literal["platform", "authority", "issuer", "auditor", "witness", "operator"]
 
 
@@ -44,6 +47,17 @@ class LogKeys(_Fields):
     ml_dsa_44: str
 
 
+class CheckpointKeys(LogKeys):
+    """One pair of keys of the log's checkpoints, and the tree sizes at which it counts."""
+
+    first: Size
+    last: Size | None
+
+    def term(self) -> KeyTerm:
+        """Return it as a verifier takes it."""
+        return KeyTerm((_note_key(self.ed25519), _note_key(self.ml_dsa_44)), self.first, self.last)
+
+
 class TlsCertificates(_Fields):
     """The certificates that a party presents now and next; base64 of DER."""
 
@@ -51,10 +65,15 @@ class TlsCertificates(_Fields):
     next: Base64 | None
 
 
-class Card(_Fields):
-    """Who a party is and which keys are its own, version 1; the fields of the specification."""
+CheckpointKeysOfVersion2 = Annotated[
+    tuple[CheckpointKeys, ...], Field(strict=False, min_length=2, max_length=MAX_PAIRS)
+]
 
-    version: Literal[1]
+
+class Card(_Fields):
+    """Who a party is and which keys are its own, version 1 or 2; the fields of the specification."""
+
+    version: Literal[1, 2]
     id: PartyId
     display_name: DisplayName
     role: Role
@@ -63,10 +82,16 @@ class Card(_Fields):
     tls: TlsCertificates
     serial: Serial
     created: Time
+    checkpoint_keys: CheckpointKeysOfVersion2 | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the card's document holds: ``checkpoint_keys`` in version 2 alone."""
+        without = {"checkpoint_keys"} if self.checkpoint_keys is None else None
+        return self.model_dump(mode="json", exclude=without)
 
     def document(self) -> bytes:
         """Return the canonical bytes, which are what is signed and digested."""
-        return canonical.dumps(self.model_dump(mode="json"))
+        return canonical.dumps(self.fields())
 
     @property
     def sha256(self) -> bytes:
@@ -84,8 +109,15 @@ class Card(_Fields):
         return base64.b64decode(self.sealing_key)
 
     def verifiers(self) -> tuple[NoteKey, NoteKey]:
-        """Return the log's two verifier keys: Ed25519 (0x01), ML-DSA-44 (0x06)."""
+        """Return the two verifier keys with which the log began: Ed25519 (0x01), ML-DSA-44 (0x06)."""
         return _note_key(self.log_keys.ed25519), _note_key(self.log_keys.ml_dsa_44)
+
+    @cached_property
+    def checkpoint_verifiers(self) -> KeysOfLog:
+        """What the card tells of the keys that sign the log's checkpoints, each with its tree sizes."""
+        if self.checkpoint_keys is None:
+            return KeysOfLog.of(self.verifiers())
+        return KeysOfLog(tuple(keys.term() for keys in self.checkpoint_keys))
 
     def cosigner_keys(self) -> tuple[NoteKey, NoteKey]:
         """Return the keys with which the party cosigns others' checkpoints: types 0x04 and 0x06."""
@@ -138,7 +170,7 @@ def sign_card(card: Card, signer: Signer) -> bytes:
     signature = sign_statement(signer, CARD_LABEL, card.document())
     return canonical.dumps(
         {
-            "card": card.model_dump(mode="json"),
+            "card": card.fields(),
             "signature": base64.b64encode(signature).decode("ascii"),
         }
     )
@@ -161,7 +193,7 @@ def parse_card(data: bytes) -> Card:
     document, encoded = fields.get("card"), fields.get("signature")
     if fields.keys() != {"card", "signature"} or not isinstance(document, dict):
         raise _malformed("does not have the fields of a card file")
-    if document.get("version") != 1:
+    if document.get("version") not in (1, 2):
         raise ConfigError(
             "the card's version is not one that this psishare reads",
             mend="Use the same version of psishare on both sides.",
@@ -192,6 +224,10 @@ def replaces(known: Card, new: Card) -> bool:
         return False
     if new.serial <= known.serial:
         raise _changed(known, "differs, but its serial is not higher")
+    try:
+        known.checkpoint_verifiers.require_kept_by(new.checkpoint_verifiers)
+    except VerificationError:
+        raise _changed(known, "tells another past of its log's keys") from None
     return True
 
 
@@ -216,11 +252,24 @@ def _require_consistent(card: Card) -> None:
         raise _malformed("holds a log key of another name")
     if [key.type for key in keys] != [SignatureType.ED25519, SignatureType.ML_DSA_44]:
         raise _malformed("holds log keys of other types than Ed25519 and ML-DSA-44")
+    _require_checkpoint_keys(card)
     certificates = card.certificates()
     if len(set(certificates)) != len(certificates):
         raise _malformed("holds one certificate as current and as next")
     for certificate in certificates:
         require_certificate(certificate, card.id)
+
+
+def _require_checkpoint_keys(card: Card) -> None:
+    """Check that pairs of keys that followed others are told in version 2 alone, and can be."""
+    if (card.version == 2) != (card.checkpoint_keys is not None):
+        raise _malformed("tells of rotated keys in version 1, or of none in version 2")
+    try:
+        first = card.checkpoint_verifiers.terms[0]
+    except VerificationError as error:
+        raise _malformed(f"is wrong about its log's keys: {error.message}") from None
+    if first.keys != card.verifiers():
+        raise _malformed("has other keys at its log's beginning than its own")
 
 
 def _verify(card: Card, encoded: object) -> None:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import tomllib
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -20,12 +21,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from psishare.errors import ConfigError
 from psishare.keys.durable_file import sync_folder, write_durably
 from psishare.keys.lock import LOCK_FILE
-from psishare.keys.note_key import NoteKey, SignatureType
+from psishare.keys.note_key import NoteKey, NoteSigner, SignatureType
 from psishare.keys.passphrase import given
+from psishare.keys.signer import DeferredSigner
 from psishare.keys.vault import Vault
 from psishare.parties.card import Card, LogKeys, Role, TlsCertificates, parse_card, sign_card
 from psishare.parties.field import DisplayName, PartyId, write_time
-from psishare.parties.party_keys import PartyKeys, base64_text, make_party_keys
+from psishare.parties.party_keys import (
+    ED25519,
+    LOG_USES,
+    ML_DSA_44,
+    PartyKeys,
+    base64_text,
+    make_party_keys,
+)
 from psishare.parties.settings import (
     PARTY_FILE,
     SETTINGS,
@@ -37,7 +46,7 @@ from psishare.parties.settings import (
 from psishare.parties.tls import VALID_DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from psishare.keys.passphrase import Passphrase, Source
     from psishare.keys.sealing import SealingKeys
@@ -211,7 +220,7 @@ class Home:
         self.vault.unlock()
 
     def log_signer(self) -> Signer:
-        """Return what signs with the pinned key: statements, mandates and the log.
+        """Return what signs with the pinned key: statements and mandates.
 
         Raises:
             ConfigError: ``key_file_exposed``, ``key_file_missing``, ``key_file_malformed``,
@@ -220,12 +229,33 @@ class Home:
         return self._keys.log_signer
 
     def pq_signer(self) -> Signer:
-        """Return what signs with the log's post-quantum key, which cosigns its checkpoints.
+        """Return what cosigns with the post-quantum key beside the pinned one.
+
+        The two sign the log's checkpoints as well, until others follow them.
 
         Raises:
             ConfigError: as ``log_signer``.
         """
         return self._keys.pq_signer
+
+    def checkpoint_signers(self, pair: Sequence[NoteKey]) -> tuple[NoteSigner, NoteSigner]:
+        """Return what signs the log's checkpoints with a pair of keys; each is read when it first signs.
+
+        Args:
+            pair: verifier keys, Ed25519 and ML-DSA-44.
+        """
+        ed25519, ml_dsa_44 = (self._deferred(key) for key in pair)
+        return ed25519, ml_dsa_44
+
+    def _deferred(self, key: NoteKey) -> NoteSigner:
+        algorithm = ML_DSA_44 if key.type is SignatureType.ML_DSA_44 else ED25519
+        load: Callable[[], Signer] = cache(
+            partial(self._keys.signer, LOG_USES[algorithm], algorithm, key.public_key)
+        )
+        if key in self.card.verifiers():
+            # One signer for both uses of the first pair: it may be a session with a token.
+            load = self.pq_signer if algorithm == ML_DSA_44 else self.log_signer
+        return NoteSigner(self.id, key.type, DeferredSigner(algorithm, key.public_key, load))
 
     def sealing_key(self) -> SealingKeys:
         """Return the keys to which openings and case references are, or were, sealed.
@@ -254,12 +284,26 @@ class Home:
         """
         self.log_signer()
         self.pq_signer()
+        self.check_checkpoint_keys()
         self.sealing_key()
         self.tls_identity()
         files = self.key_files()
         for file in files:
             self.vault.check(file)
         return len(files)
+
+    def check_checkpoint_keys(self) -> None:
+        """Prove that the keys that sign the log's checkpoints now are those of the card.
+
+        Raises:
+            ConfigError: as ``log_signer``.
+        """
+        terms = self.card.checkpoint_verifiers.terms
+        for term in terms[-2:]:
+            if term.last is None:
+                for key in term.keys:
+                    algorithm = ML_DSA_44 if key.type is SignatureType.ML_DSA_44 else ED25519
+                    self._keys.signer(LOG_USES[algorithm], algorithm, key.public_key)
 
     def key_path(self, use: str, public: bytes) -> Path:
         """Return the file of the key of a use with this public part."""

@@ -15,12 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from psishare.errors import ConfigError
+from psishare.keys.external_signer import ExternalSigner
 from psishare.keys.sealing import SealingKey, SealingKeys
 from psishare.keys.signer import Ed25519Signer, MlDsa44Signer
 from psishare.parties.tls import KEY_ALGORITHM, TlsIdentity, make_certificate, make_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -34,6 +35,7 @@ ML_DSA_44: Algorithm = "ml-dsa-44"
 SEALING = "mlkem768-x25519"
 LOG_ED25519_USE = "log_ed25519"
 LOG_ML_DSA_44_USE = "log_ml_dsa_44"
+LOG_USES: dict[Algorithm, str] = {ED25519: LOG_ED25519_USE, ML_DSA_44: LOG_ML_DSA_44_USE}
 SEALING_USE = "sealing"
 TLS_USE = "tls"
 _DIGITS = 16
@@ -66,13 +68,13 @@ class PartyKeys:
     @cached_property
     def log_signer(self) -> Signer:
         """What signs with the pinned key."""
-        return self._signer(LOG_ED25519_USE, ED25519, self._card.log_key)
+        return self.signer(LOG_ED25519_USE, ED25519, self._card.log_key)
 
     @cached_property
     def pq_signer(self) -> Signer:
-        """What signs with the log's post-quantum key."""
+        """What cosigns with the post-quantum key beside the pinned one."""
         _ed25519, ml_dsa_44 = self._card.verifiers()
-        return self._signer(LOG_ML_DSA_44_USE, ML_DSA_44, ml_dsa_44.public_key)
+        return self.signer(LOG_ML_DSA_44_USE, ML_DSA_44, ml_dsa_44.public_key)
 
     @cached_property
     def sealing_keys(self) -> SealingKeys:
@@ -95,7 +97,12 @@ class PartyKeys:
         named = _named(self._folder, use, public)
         return named if os.path.lexists(named) else self._folder / f"{use}.json"
 
-    def _signer(self, use: str, algorithm: Algorithm, public_key: bytes) -> Signer:
+    def signer(self, use: str, algorithm: Algorithm, public_key: bytes) -> Signer:
+        """Return what signs with the key of a use that has this public part.
+
+        Raises:
+            ConfigError: it cannot be read; ``key_mismatch``, it is another one.
+        """
         path = self.path(use, public_key)
         signer = self._vault.signer(path, algorithm=algorithm)
         self._require_own(signer.public_key, public_key, path)
@@ -160,6 +167,57 @@ def write_later_key(
     vault.write(_named(folder, use, public), algorithm=algorithm, secret=secret)
 
 
+def write_later_log_key(
+    folder: Path,
+    algorithm: Algorithm,
+    vault: Vault,
+    choice: SignerChoice | None,
+    *,
+    used: Collection[bytes],
+) -> bytes:
+    """Make a log key that is to follow another one, here or elsewhere, and return its public part.
+
+    Args:
+        folder: the home's ``keys``.
+        algorithm: which of the pair.
+        vault: writes the file.
+        choice: the signer that keeps it; None for one in the home.
+        used: public parts of the keys that have signed for the log.
+
+    Raises:
+        ConfigError: ``log_key_reused``, the signer's key is one of those; a file cannot be written;
+            ``signer_unknown``, ``signer_failed``.
+    """
+    use = LOG_USES[algorithm]
+    if choice is None:
+        made = _generate(algorithm)
+        write_later_key(
+            folder,
+            use,
+            vault,
+            algorithm=algorithm,
+            public=made.public_key,
+            secret=made.secret_bytes(),
+        )
+        return made.public_key
+    public = ExternalSigner.load(choice.name, choice.settings, algorithm=algorithm).public_key
+    if public in used:
+        raise ConfigError(
+            f"the {algorithm} key behind the signer {choice.name} has signed for the log already",
+            mend="Let the signer use a key that is new, and give the command again.",
+            reason="log_key_reused",
+        )
+    path = _named(folder, use, public)
+    if not path.exists():
+        # It is there where a rotation was cut off between its two keys.
+        vault.entrust(path, algorithm=algorithm, signer=choice.name, settings=choice.settings)
+    return public
+
+
+def _generate(algorithm: Algorithm) -> Ed25519Signer | MlDsa44Signer:
+    return Ed25519Signer.generate() if algorithm == ED25519 else MlDsa44Signer.generate()
+
+
 def base64_text(data: bytes) -> str:
     """Return bytes as a card writes them."""
     return base64.b64encode(data).decode("ascii")
@@ -173,7 +231,7 @@ def _log_key(
         return vault.entrust(
             path, algorithm=algorithm, signer=choice.name, settings=choice.settings
         )
-    made = Ed25519Signer.generate() if algorithm == ED25519 else MlDsa44Signer.generate()
+    made = _generate(algorithm)
     vault.write(path, algorithm=algorithm, secret=made.secret_bytes())
     return made
 

@@ -7,18 +7,12 @@ section 7.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psishare.errors import ConfigError
-from psishare.keys.durable_file import overwrite, sync_folder, write_durably
 from psishare.keys.sealing import SealingKey
-from psishare.parties.card import Card, sign_card
-from psishare.parties.field import write_time
-from psishare.parties.home import CARD_FILE, Home
+from psishare.parties.card_change import changing_card, destroy_key, replace_card
 from psishare.parties.party_keys import (
     SEALING,
     SEALING_USE,
@@ -29,8 +23,7 @@ from psishare.parties.party_keys import (
 from psishare.parties.tls import KEY_ALGORITHM, VALID_DAYS, make_certificate, validity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from psishare.parties.home import Home
 
 
 def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS) -> Home:
@@ -48,7 +41,7 @@ def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS) -> Home:
             home does not open. The card is as it was.
     """
     now = datetime.now(UTC)
-    with _changing(home) as fresh:
+    with changing_card(home) as fresh:
         card = fresh.card
         if card.tls.next is not None:
             raise ConfigError(
@@ -66,7 +59,7 @@ def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS) -> Home:
             secret=private,
         )
         tls = card.tls.model_copy(update={"next": base64_text(certificate)})
-        return _replace_card(fresh, now, tls=tls.model_dump(mode="json"))
+        return replace_card(fresh, now, tls=tls.model_dump(mode="json"))
 
 
 def switch_certificate(home: Home) -> Home:
@@ -80,7 +73,7 @@ def switch_certificate(home: Home) -> Home:
             ``announce_certificate``.
     """
     now = datetime.now(UTC)
-    with _changing(home) as fresh:
+    with changing_card(home) as fresh:
         card = fresh.card
         if card.tls.next is None or validity(card.certificates()[1])[0] > now:
             raise ConfigError(
@@ -89,8 +82,8 @@ def switch_certificate(home: Home) -> Home:
                 reason="renewal_missing",
             )
         old = fresh.key_path(TLS_USE, card.certificates()[0])
-        renewed = _replace_card(fresh, now, tls={"current": card.tls.next, "next": None})
-        _destroy(old)
+        renewed = replace_card(fresh, now, tls={"current": card.tls.next, "next": None})
+        destroy_key(old)
         return renewed
 
 
@@ -105,7 +98,7 @@ def renew_sealing_key(home: Home) -> Home:
     """
     now = datetime.now(UTC)
     key = SealingKey.generate()
-    with _changing(home) as fresh:
+    with changing_card(home) as fresh:
         write_later_key(
             fresh.keys_path,
             SEALING_USE,
@@ -114,46 +107,4 @@ def renew_sealing_key(home: Home) -> Home:
             public=key.public_key,
             secret=key.secret_bytes(),
         )
-        return _replace_card(fresh, now, sealing_key=base64_text(key.public_key))
-
-
-@contextlib.contextmanager
-def _changing(home: Home) -> Iterator[Home]:
-    """Hold the home's lock over a change that starts from the card as it is now."""
-    try:
-        descriptor = os.open(home.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unwritable(home.path, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield home.reopened()
-    finally:
-        os.close(descriptor)
-
-
-def _replace_card(home: Home, now: datetime, **changes: Any) -> Home:
-    old = home.card.model_dump(mode="json")
-    later = {"serial": home.card.serial + 1, "created": write_time(now)}
-    card = Card.model_validate(old | later | changes)
-    data = sign_card(card, home.log_signer())
-    write_durably(home.path / CARD_FILE, data, error=ConfigError, reason="home_unwritable")
-    return home.reopened()
-
-
-def _destroy(path: Path) -> None:
-    """Destroy a key that no card names any more; a process that still runs has it in memory."""
-    try:
-        with path.open("r+b") as file:
-            overwrite(file)
-        path.unlink()
-        sync_folder(path.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{path} cannot be changed: {error.strerror or type(error).__name__}",
-        mend="Check free space and permissions there.",
-        reason="home_unwritable",
-    )
+        return replace_card(fresh, now, sealing_key=base64_text(key.public_key))

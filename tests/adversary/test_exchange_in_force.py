@@ -84,11 +84,11 @@ def test_a_close_that_failed_after_its_entry_was_decided_is_not_entered_twice(
     publish = Log._publish
     failed: list[Any] = []
 
-    def disk_fails_once(log: Log, checkpoint: Any) -> bytes:
+    def disk_fails_once(log: Log, checkpoint: Any, pairs: Any) -> bytes:
         if log is stage.platform.log and not failed:
             failed.append(checkpoint)
             raise AuditError("full", mend="none", reason="log_write_failed")
-        return publish(log, checkpoint)
+        return publish(log, checkpoint, pairs)
 
     def disk_begins_to_fail() -> None:
         monkeypatch.setattr(Log, "_publish", disk_fails_once)

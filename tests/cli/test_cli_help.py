@@ -37,6 +37,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
             "party export",
             "party passphrase",
             "party renew",
+            "party rotate-log-keys",
             "party succeed",
         ),
         *("peer add", "peer list", "peer remove", "peer revoke"),

@@ -17,7 +17,7 @@ SPECS = ROOT / "protocols" / "specs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 SECTION = re.compile(r"`([a-z-]+\.md)` sections? (\d+)((?:, \d+)*(?: and \d+)?)")
-COMMAND = re.compile(r"`psishare ([a-z ]+(?:-[a-z]+)?)")
+COMMAND = re.compile(r"`psishare ([a-z ]+(?:-[a-z]+)*)")
 OPTION = re.compile(r"`(--[a-z-]+)")
 FOREIGN_OPTIONS = frozenset({"--help", "--install-completion", "--show-completion"})
 

@@ -51,6 +51,7 @@ def keys(home: Home) -> Iterator[Finding]:
     readers: dict[str, Callable[[], object]] = {
         "signing key": home.log_signer,
         "post-quantum key": home.pq_signer,
+        "checkpoint keys": home.check_checkpoint_keys,
         "sealing key": home.sealing_key,
         "TLS key": home.tls_identity,
     }
@@ -70,7 +71,7 @@ def keys(home: Home) -> Iterator[Finding]:
             mend="Encrypt them with `psishare party passphrase`, or see that the disk is encrypted.",
         )
     if len(right) == len(readers):
-        yield Finding.fine("keys", "all four are the card's")
+        yield Finding.fine("keys", "all are the card's")
 
 
 def certificate(home: Home) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ SHOWN_FAULTS = 3
 def log(home: Home) -> Iterator[Finding]:
     """Look whether the log recovers, is whole, and is no older than what else lies in the home."""
     opened = open_log(home)
-    report = check_log_folder(home.log_path, home.card.verifiers())
+    report = check_log_folder(home.log_path, home.card.checkpoint_verifiers)
     for fault in report.faults[:SHOWN_FAULTS]:
         place = fault.path + ("" if fault.byte is None else f", byte {fault.byte}")
         yield Finding.fault(
@@ -37,6 +37,13 @@ def log(home: Home) -> Iterator[Finding]:
             mend="Stop using the home, keep the disk as it is, and restore the newest copy; see"
             " `psishare audit fsck`.",
             exit_code=ExitCode.AUDIT,
+        )
+    if report.verdict is not None and report.verdict.keys != home.card.checkpoint_verifiers:
+        yield Finding.warning(
+            "log",
+            "log_rotation_unfinished",
+            "a rotation of the log's keys was cut off: the card does not name them yet",
+            mend="Give the command again, `psishare party rotate-log-keys` or the same with `--finish`.",
         )
     size, known = opened.size, _known_size(home)
     if known > size:

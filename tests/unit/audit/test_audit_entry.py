@@ -28,6 +28,9 @@ from psishare.audit.entry import (
     ExchangeRejected,
     Heartbeat,
     LogCreated,
+    LogKeyPair,
+    LogKeysRetired,
+    LogKeysRotated,
     MandateImported,
     PartySucceeded,
     PeerAdded,
@@ -44,6 +47,7 @@ DIGEST = "5a" * 32
 SIGNATURE = base64.b64encode(bytes(64)).decode()
 DOCUMENT = base64.b64encode(b'{"a":1}').decode()
 MANDATE = "0123456789abcdef"
+PAIR = LogKeyPair(ed25519="police.example+00000000+AQ==", ml_dsa_44="police.example+00000000+Bg==")
 
 EXAMPLES: list[Entry] = [
     LogCreated(party="police.example", role="authority", card_sha256=DIGEST),
@@ -52,6 +56,8 @@ EXAMPLES: list[Entry] = [
     PeerRemoved(peer="a", role="witness", card_sha256=DIGEST, trusted_as=()),
     PeerRevoked(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer",)),
     PartySucceeded(party="police.example", successor="police.example/2", card_sha256=DIGEST),
+    LogKeysRotated(party="police.example", old=PAIR, new=PAIR, signature=SIGNATURE),
+    LogKeysRetired(party="police.example", old=PAIR),
     DatasetPublished(
         dataset="phones",
         kind="phone",

@@ -13,6 +13,7 @@ from psishare.audit.merkle import EMPTY_ROOT, leaf_hash
 from psishare.audit.note import MAX_SIGNATURES, NoteSignature, SignedNote, parse_signatures
 from psishare.audit.signed_checkpoint import sign_checkpoint, verify_checkpoint
 from psishare.errors import InternalError, VerificationError
+from psishare.keys.log_keys import LogKeys
 
 PARTY = make_party()
 COSIGNER = make_party(PEER, seed=2)
@@ -192,9 +193,12 @@ def test_a_verifier_with_one_kind_of_key_is_our_fault() -> None:
         )
 
 
-def test_keys_that_overlap_in_a_rotation_all_count() -> None:
+def test_a_pair_that_is_to_come_later_is_not_asked_for() -> None:
+    keys = LogKeys.of(PARTY.verifiers)
     newer = make_party(ORIGIN, seed=9)
-    assert verify_checkpoint(BYTES, [*newer.verifiers, *PARTY.verifiers]) == HEAD
+    assert verify_checkpoint(BYTES, keys.rotated(newer.verifiers, HEAD.tree_size)) == HEAD
+    with pytest.raises(VerificationError, match="Ed25519 signature by the key that has to"):
+        verify_checkpoint(BYTES, keys.rotated(newer.verifiers, HEAD.tree_size - 1))
 
 
 def test_what_a_cosigner_signs_is_as_the_specification_gives_it() -> None:

@@ -11,7 +11,7 @@ from party_examples import PLATFORM, make_home
 from psishare.errors import ConfigError, VerificationError
 from psishare.keys.passphrase import Passphrase, given
 from psishare.keys.sealing import seal
-from psishare.parties import renewal
+from psishare.parties import card_change
 from psishare.parties.card import replaces
 from psishare.parties.expiry import Expiry
 from psishare.parties.home import Home
@@ -104,7 +104,7 @@ def test_a_renewal_that_is_cut_off_leaves_the_card_and_its_keys_in_use(
 
     for change in (announce_certificate, renew_sealing_key):
         with monkeypatch.context() as patch:
-            patch.setattr(renewal, "write_durably", full)
+            patch.setattr(card_change, "write_durably", full)
             with pytest.raises(ConfigError):
                 change(home)
         opened = Home.open(home.path)

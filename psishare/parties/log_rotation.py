@@ -1,0 +1,155 @@
+"""The home's part in a rotation of its log's keys: the pair to come, and the card that names what the log says.
+
+The pair is made and named in a file first; the log's entry, which decides, comes after that; then the card.
+Whoever is cut off in between starts again, and the same pair is used. Source: protocols/specs/card.md,
+section 10.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from psishare.errors import ConfigError, VerificationError
+from psishare.keys import canonical
+from psishare.keys.durable_file import sync_folder, write_durably
+from psishare.keys.log_keys import LogKeys
+from psishare.keys.note_key import NoteKey, SignatureType
+from psishare.parties.card_change import destroy_key, replace_card
+from psishare.parties.party_keys import ED25519, LOG_USES, ML_DSA_44, write_later_log_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from psishare.keys.log_keys import KeyTerm
+    from psishare.keys.signer import Algorithm
+    from psishare.parties.home import Home
+    from psishare.parties.signer_choice import SignerChoice
+
+NEXT_FILE = "next_log_keys.json"
+MAX_BYTES = 16 * 1024
+
+
+class _NextFile(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    version: Literal[1]
+    ed25519: str
+    ml_dsa_44: str
+
+
+def key_pairs(home: Home) -> list[tuple[NoteKey, ...]]:
+    """Return every pair that signs the log's checkpoints, did so, or is about to, in their order.
+
+    Raises:
+        ConfigError: ``home_invalid``.
+    """
+    pairs = [term.keys for term in home.card.checkpoint_verifiers.terms]
+    coming = _next_pair(home)
+    return pairs if coming is None or coming in pairs else [*pairs, coming]
+
+
+def prepare_next_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> tuple[NoteKey, ...]:
+    """Make the pair of keys that is to follow, unless a rotation that was cut off has made it.
+
+    Args:
+        home: under its lock.
+        signers: keys that are not to lie in the home.
+
+    Raises:
+        ConfigError: as ``write_later_log_key``; ``home_invalid``, ``home_unwritable``.
+    """
+    made = _next_pair(home)
+    if made is not None:
+        return made
+    algorithms: tuple[Algorithm, Algorithm] = (ED25519, ML_DSA_44)
+    used = {key.public_key for term in home.card.checkpoint_verifiers.terms for key in term.keys}
+    public = [
+        write_later_log_key(home.keys_path, each, home.vault, signers.get(each), used=used)
+        for each in algorithms
+    ]
+    pair = (
+        NoteKey(home.id, SignatureType.ED25519, public[0]),
+        NoteKey(home.id, SignatureType.ML_DSA_44, public[1]),
+    )
+    document = _NextFile(version=1, ed25519=pair[0].encode(), ml_dsa_44=pair[1].encode())
+    data = canonical.dumps(document.model_dump())
+    write_durably(home.path / NEXT_FILE, data, error=ConfigError, reason="home_unwritable")
+    return pair
+
+
+def adopt_log_keys(home: Home, keys: LogKeys) -> Home:
+    """Let the card name the pairs that the log tells of, and destroy those that sign no more.
+
+    Args:
+        home: under its lock.
+        keys: as the log's own entries have them.
+
+    Returns:
+        The home, with a new card where its old one told of others.
+
+    Raises:
+        ConfigError: ``home_unwritable``: call again.
+        VerificationError: ``log_keys_differ``: the log contradicts the card.
+    """
+    known = home.card.checkpoint_verifiers
+    if keys != known:
+        known.require_kept_by(keys)
+        named = [_document(term) for term in keys.terms]
+        home = replace_card(home, datetime.now(UTC), version=2, checkpoint_keys=named)
+    if _next_pair(home) in [term.keys for term in keys.terms]:
+        (home.path / NEXT_FILE).unlink(missing_ok=True)
+        sync_folder(home.path)
+    for term in keys.terms[1:]:
+        if term.last is not None:
+            _destroy(home, term)
+    return home
+
+
+def _destroy(home: Home, term: KeyTerm) -> None:
+    """Destroy a pair that signs no more; the first pair is never one, since it signs other things."""
+    for key, algorithm in zip(term.keys, (ED25519, ML_DSA_44), strict=True):
+        first = home.keys_path / f"{LOG_USES[algorithm]}.json"
+        path = home.key_path(LOG_USES[algorithm], key.public_key)
+        if path != first:
+            destroy_key(path)
+
+
+def _next_pair(home: Home) -> tuple[NoteKey, ...] | None:
+    path: Path = home.path / NEXT_FILE
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _invalid(path, error.strerror or "it cannot be read") from None
+    try:
+        fields = canonical.loads(data, max_bytes=MAX_BYTES, what="the file")
+        file = _NextFile.model_validate(fields)
+        pair = (NoteKey.parse(file.ed25519), NoteKey.parse(file.ml_dsa_44))
+        LogKeys.of(pair)
+    except (ValidationError, VerificationError):
+        raise _invalid(path, "it does not have the fields of a pair of keys") from None
+    if pair[0].name != home.id:
+        raise _invalid(path, "it is another party's")
+    return pair
+
+
+def _document(term: KeyTerm) -> dict[str, str | int | None]:
+    ed25519, ml_dsa_44 = _texts(term.keys)
+    return {"ed25519": ed25519, "ml_dsa_44": ml_dsa_44, "first": term.first, "last": term.last}
+
+
+def _texts(keys: Sequence[NoteKey]) -> list[str]:
+    return [key.encode() for key in keys]
+
+
+def _invalid(path: Path, fault: str) -> ConfigError:
+    return ConfigError(
+        f"the home folder is not as it must be: {path}: {fault}",
+        mend="Restore it from a backup.",
+        reason="home_invalid",
+    )

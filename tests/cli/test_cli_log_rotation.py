@@ -1,0 +1,311 @@
+"""``party rotate-log-keys``: two parties go on, auditors verify, and who has an old card is told so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cli_stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Office, Ran, psi
+
+import psishare
+from psishare.audit.entry import Heartbeat, parse_entry
+from psishare.audit.log import Log
+from psishare.audit.verify_log import verify_log_folder
+from psishare.client import log_rotation
+from psishare.client.opened_home import open_log
+from psishare.client.renewal import log_card
+from psishare.errors import AuditError, ConfigError, PsishareError
+from psishare.parties.home import Home
+from psishare.parties.log_rotation import adopt_log_keys
+from psishare.parties.signer_choice import ALGORITHMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGNER_PROGRAM = Path(__file__).parents[1] / "signer_program.py"
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    made = Office(tmp_path)
+    made.encode()
+    return made
+
+
+def exchange(office: Office) -> int:
+    """Run an exchange, and return how many matched."""
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", datasets=["customers"]) as server,
+        psishare.Party.open(office.home(AUTHORITY)) as authority,
+        authority.connect(PLATFORM, server.address) as session,
+    ):
+        return asked(office, session)
+
+
+def asked(office: Office, session: psishare.Session) -> int:
+    return session.match(
+        office.suspects,
+        key=psishare.KeyColumn("phone", "phone", region="DE"),
+        dataset="customers",
+        mandate=office.mandate().read_bytes(),
+    ).count
+
+
+def rotate(office: Office, party: str, *more: str) -> Ran:
+    return psi("party", "rotate-log-keys", "--home", office.home(party), *more, "--json")
+
+
+def newest(office: Office, party: str) -> bytes:
+    return Home.open(office.home(party)).export_card()
+
+
+def take_card(office: Office, at: str, of: str) -> None:
+    psishare.pin_peer(office.homes[at], newest(office, of), fingerprint=None, trusted_as=None)
+
+
+def trusting(folder: Path, *cards: bytes) -> list[str]:
+    """Write cards to files, and return the options that trust them."""
+    folder.mkdir(exist_ok=True)
+    options = []
+    for place, card in enumerate(cards):
+        path = folder / f"{place}.card"
+        path.write_bytes(card)
+        options += ["--trust", str(path)]
+    return options
+
+
+def types(home: Path) -> list[str]:
+    log = open_log(Home.open(home))
+    return [parse_entry(data).type for data in log.entries(0, log.size)]
+
+
+def test_exchanges_go_on_through_a_rotation_and_the_evidence_of_both_verifies(
+    office: Office, tmp_path: Path
+) -> None:
+    before = {party: newest(office, party) for party in (PLATFORM, AUTHORITY)}
+    assert exchange(office) == 2
+    for party, other in ((PLATFORM, AUTHORITY), (AUTHORITY, PLATFORM)):
+        fingerprint = Home.open(office.home(party)).card.fingerprint()
+        begun = rotate(office, party)
+        assert (begun.code, begun.document["fingerprint"]) == (0, fingerprint)
+        assert [keys["last"] for keys in begun.document["log_keys"]] == [None, None]
+        assert exchange(office) == 2
+        take_card(office, other, party)
+        assert exchange(office) == 2
+        done = rotate(office, party, "--finish")
+        assert (done.code, done.document["serial"]) == (0, 3)
+        # The peer has the card before: it knows the keys that sign alone now.
+        assert exchange(office) == 2
+        take_card(office, other, party)
+        assert exchange(office) == 2
+    for party in (PLATFORM, AUTHORITY):
+        told = [kind for kind in types(office.home(party)) if kind.split(".")[0] in ("log", "card")]
+        assert told == [
+            "log.created",
+            *("log.keys_rotated", "card.changed", "log.keys_retired", "card.changed"),
+        ]
+    after = {party: newest(office, party) for party in (PLATFORM, AUTHORITY)}
+    mandates = [office.homes[party].export_card() for party in (ISSUER, VALIDATOR)]
+    bundles = []
+    for party in (PLATFORM, AUTHORITY):
+        bundles.append(tmp_path / f"{party}.bundle")
+        made = psi("audit", "export", bundles[-1], "--home", office.home(party), "--json")
+        assert made.code == 0, made.out
+    for cards in (before, after):
+        trust = trusting(tmp_path / "trust", *cards.values(), *mandates)
+        for place in (*bundles, office.home(PLATFORM) / "log", office.home(AUTHORITY) / "log"):
+            ran = psi("audit", "verify", place, *trust, "--all-checkpoints", "--json")
+            assert ran.code == 0, ran.out
+            assert len(ran.document["exchanges"]) == 9
+        ran = psi("audit", "reconcile", *map(str, bundles), *trust, "--json")
+        assert (ran.code, ran.document["findings"]) == (0, [])
+        for party in (PLATFORM, AUTHORITY):
+            fsck = psi("audit", "fsck", office.home(party) / "log", *trust, "--json")
+            assert fsck.code == 0, fsck.out
+    prove(office, tmp_path, before, after)
+
+
+def prove(
+    office: Office, tmp_path: Path, before: dict[str, bytes], after: dict[str, bytes]
+) -> None:
+    """A proof file is under the newest keys: it verifies with the newer card, and the older says why not."""
+    trust = trusting(tmp_path / "after", *after.values())
+    log = office.home(PLATFORM) / "log"
+    exchanges = psi("audit", "verify", log, *trust, "--json").document["exchanges"]
+    proof = tmp_path / "proof"
+    prove = ("audit", "prove", exchanges[0]["exchange_id"], proof)
+    assert psi(*prove, "--home", office.home(PLATFORM)).code == 0
+    assert psi("audit", "check-proof", proof, *trust).code == 0
+    old = psi(
+        "audit", "check-proof", proof, *trusting(tmp_path / "before", *before.values()), "--json"
+    )
+    assert (old.code, old.reason) == (8, "checkpoint_invalid")
+    assert "newest card" in old.document["error"]["mend"]
+
+
+def test_a_peer_with_a_card_from_before_is_refused_only_when_the_overlap_is_over(
+    office: Office,
+) -> None:
+    assert exchange(office) == 2
+    assert rotate(office, PLATFORM).code == 0
+    assert exchange(office) == 2
+    assert rotate(office, PLATFORM, "--finish").code == 0
+    with pytest.raises(PsishareError) as caught:
+        exchange(office)
+    assert caught.value.reason == "checkpoint_invalid"
+    take_card(office, AUTHORITY, PLATFORM)
+    assert exchange(office) == 2
+
+
+def test_a_server_that_runs_signs_with_the_new_keys(office: Office) -> None:
+    with (
+        psishare.Party.open(office.home(PLATFORM)) as platform,
+        platform.serve("127.0.0.1:0", datasets=["customers"]) as server,
+    ):
+        for act in (None, [], ["--finish"]):
+            if act is not None:
+                assert rotate(office, PLATFORM, *act).code == 0
+            # As a person would run it: a party knows the cards that it had when it was opened.
+            with (
+                psishare.Party.open(office.home(AUTHORITY)) as authority,
+                authority.connect(PLATFORM, server.address) as session,
+            ):
+                assert asked(office, session) == 2
+            take_card(office, AUTHORITY, PLATFORM)
+    card = Home.open(office.home(PLATFORM)).card
+    verdict = verify_log_folder(office.home(PLATFORM) / "log", card.checkpoint_verifiers)
+    assert verdict.keys == card.checkpoint_verifiers
+
+
+def test_retired_keys_are_destroyed_but_not_those_that_sign_other_things(office: Office) -> None:
+    home = office.home(PLATFORM)
+    first = {path.name for path in (home / "keys").glob("log_*.json")}
+    for _ in range(2):
+        assert rotate(office, PLATFORM).code == 0
+        assert len(list((home / "keys").glob("log_*.json"))) > len(first)
+        assert rotate(office, PLATFORM, "--finish").code == 0
+    left = {path.name for path in (home / "keys").glob("log_*.json")}
+    assert left > first
+    assert len(left) == 4
+    assert psi("party", "show", "--home", home, "--keys").code == 0
+    assert not (home / "next_log_keys.json").exists()
+    take_card(office, AUTHORITY, PLATFORM)
+    assert exchange(office) == 2
+
+
+@pytest.mark.parametrize("finish", [False, True])
+@pytest.mark.parametrize("cut_off", ["append", "card", "logged"])
+def test_a_rotation_that_is_cut_off_is_completed_by_the_next_call(
+    office: Office, monkeypatch: pytest.MonkeyPatch, finish: bool, cut_off: str
+) -> None:
+    home = office.home(PLATFORM)
+    if finish:
+        assert rotate(office, PLATFORM).code == 0
+        take_card(office, AUTHORITY, PLATFORM)
+    more = ["--finish"] if finish else []
+
+    def full(*_: object, **__: object) -> Any:
+        raise AuditError("full", mend="free space", reason="log_write_failed")
+
+    calls = 0
+
+    def once(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def cut(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return full() if calls == 2 else whole(*arguments)
+
+        return cut
+
+    with monkeypatch.context() as patch:
+        if cut_off == "append":
+            patch.setattr(Log, "append", full)
+        elif cut_off == "card":
+            patch.setattr(log_rotation, "adopt_log_keys", once(adopt_log_keys))
+        else:
+            patch.setattr(log_rotation, "log_card", once(log_card))
+        assert rotate(office, PLATFORM, *more).reason == "log_write_failed"
+    # What the log says counts, whatever the card says: peers and doctor go on.
+    assert exchange(office) == 2
+    doctor = psi("doctor", "--home", home, "--json")
+    assert ("log_rotation_unfinished" in doctor.out) == (cut_off == "card")
+    again = rotate(office, PLATFORM, *more)
+    if cut_off == "append":
+        assert again.code == 0
+    else:
+        assert again.reason == ("log_rotation_missing" if finish else "log_rotation_pending")
+    told = types(home)
+    assert told.count("log.keys_rotated") == 1
+    assert told.count("log.keys_retired") == finish
+    assert told.count("card.changed") == 1 + finish
+    assert "log_rotation_unfinished" not in psi("doctor", "--home", home, "--json").out
+    keys = Home.open(home).card.checkpoint_verifiers
+    assert verify_log_folder(home / "log", keys).keys == keys
+
+
+def test_new_keys_can_be_in_another_program_and_none_comes_twice(
+    office: Office, tmp_path: Path
+) -> None:
+    seed, signers = tmp_path / "seed", tmp_path / "signers.toml"
+    seed.write_bytes(bytes(range(32)))
+    program = json.dumps([sys.executable, str(SIGNER_PROGRAM), str(seed)])
+    tables = (f"[{name}]\nsigner = 'process'\ncommand = '{program}'\n" for name in ALGORITHMS)
+    signers.write_text("".join(tables), encoding="utf-8")
+    for _ in range(2):
+        begun = rotate(office, PLATFORM, "--signers", str(signers))
+        take_card(office, AUTHORITY, PLATFORM)
+        if begun.code != 0:
+            assert (begun.code, begun.reason) == (3, "log_key_reused")
+            return
+        assert exchange(office) == 2
+        assert rotate(office, PLATFORM, "--signers", str(signers)).reason == "log_rotation_pending"
+        # The key files name the program, and stay while the pair signs.
+        open_log(Home.open(office.home(PLATFORM))).append(Heartbeat(failed_handshakes=0))
+        rotated = Home.open(office.home(PLATFORM))
+        keys = rotated.card.checkpoint_verifiers
+        assert verify_log_folder(rotated.log_path, keys).keys == keys
+        assert rotate(office, PLATFORM, "--finish").code == 0
+    raise AssertionError("a pair came twice")
+
+
+def test_what_cannot_be_rotated_says_so(office: Office) -> None:
+    assert rotate(office, PLATFORM, "--finish").reason == "log_rotation_missing"
+    assert rotate(office, PLATFORM).code == 0
+    again = rotate(office, PLATFORM)
+    assert (again.code, again.reason) == (3, "log_rotation_pending")
+    none = rotate(office, ISSUER)
+    assert (none.code, none.reason) == (3, "role_unfit")
+    both = psi(
+        *("party", "rotate-log-keys", "--home", office.home(PLATFORM)),
+        *("--finish", "--signers", office.suspects),
+    )
+    assert both.code == 2
+
+
+def test_a_card_with_another_past_of_its_keys_is_refused(office: Office, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(office.home(PLATFORM), copy)
+    assert rotate(office, PLATFORM).code == 0
+    take_card(office, AUTHORITY, PLATFORM)
+    other = psishare.rotate_log_keys(Home.open(copy))
+    other = psishare.retire_log_keys(other)
+    assert other.card.serial == 3
+    with pytest.raises(ConfigError) as caught:
+        psishare.pin_peer(
+            office.homes[AUTHORITY], other.export_card(), fingerprint=None, trusted_as=None
+        )
+    assert caught.value.reason == "card_changed"
+
+
+def test_without_json_it_says_what_comes_next(office: Office) -> None:
+    begun = psi("party", "rotate-log-keys", "--home", office.home(PLATFORM))
+    assert "rotate-log-keys --finish" in begun.out
+    done = psi("party", "rotate-log-keys", "--home", office.home(PLATFORM), "--finish")
+    assert ", alone." in done.out
+    shown = json.loads(psi("party", "show", "--home", office.home(PLATFORM), "--json").out)
+    assert shown["log_keys"][0]["last"] == shown["log_keys"][1]["first"] + 1
