@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "base_mode",
     "blind_rfc9497",
+    "blind_with",
     "contains",
     "contains_in_frames",
     "distinct_rows",
@@ -330,6 +331,9 @@ def is_canonical_element(encoding: bytes) -> bool:
 
     For conformance tests; True for the identity.
     """
+
+def blind_with(identifiers: pa.Array, blinds: bytes) -> pa.FixedSizeBinaryArray:
+    """Blind (oprf.md, section 6) with given scalars of 32 bytes, for test vectors only."""
 
 def blind_rfc9497(identifiers: pa.Array, blinds: bytes) -> pa.FixedSizeBinaryArray:
     """Blind as RFC 9497 section 3.3.1 has it, with given scalars of 32 bytes, for its vectors only."""

@@ -19,7 +19,7 @@ OPERATIONS = frozenset(
     {
         # psishare._native
         *("blind", "blind_evaluate", "evaluate", "finalize", "fingerprints", "multiply"),
-        *("blind_rfc9497", "prove_with", "one_way_map"),
+        *("blind_rfc9497", "blind_with", "prove_with", "one_way_map"),
         # private_set_intersection
         *("CreateRequest", "ProcessRequest", "CreateSetupMessage", "GetIntersection"),
     }

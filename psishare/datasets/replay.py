@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FRAME_ROWS = 32_768
 ELEMENT_BYTES = 32
 PROOF_BYTES = 64
-REQUEST_MAGIC = b"psishare/dataset-request/v1\n"
+REQUEST_MAGIC = b"psishare/dataset-request/v2\n"
 ANSWER_MAGIC = b"psishare/dataset-answer/v1\n"
 ANSWER_LABEL = "dataset-answer"
 SIGNATURE_BYTES = 64
@@ -134,6 +134,7 @@ def check_answer(
         ProtocolError: a proof is wrong: it was not evaluated with the manifest's key.
         InputError: ``dataset_updated``; ``list_differs``, the request is of another list or seed.
     """
+    _elements(request)
     if make_request(identifiers, seed) != request:
         raise InputError(
             "the request was not made of this list with this seed",

@@ -35,7 +35,7 @@ from psishare.psi.oprf import blinded_frames
 from psishare.psi.suite import MAX_FRAME_ROWS, Sequence, n_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from psishare.exchange.offer import Ruleset
     from psishare.exchange.prepared_list import Progress
@@ -119,7 +119,7 @@ def prepare_request(
             ruleset=ruleset,
             rows=len(identifiers),
             frame_rows=frame_rows,
-            frames=_frame_digests(seed, identifiers, frame_rows, progress),
+            frames=tuple(_frame_digests(seed, identifiers, frame_rows, progress)),
         )
     head = RequestHead(
         authority=home.id,
@@ -167,8 +167,8 @@ def check_request(
     if sealed is not None:
         seed = _native.Seed.from_secret_bytes(opened.secret)
         shape = (sealed.rows, sealed.namespace)
-        if shape != (head.rows, head.namespace) or sealed.frames != _frame_digests(
-            seed, opened.identifiers, sealed.frame_rows, progress
+        if shape != (head.rows, head.namespace) or sealed.frames != tuple(
+            _frame_digests(seed, opened.identifiers, sealed.frame_rows, progress)
         ):
             raise _differs("approves other elements than seed and list give")
     elif mandate.input_commitment is None or not commits_to(
@@ -233,7 +233,23 @@ def approved_input(home: Home, mandate: Mandate, identifiers: pa.Array) -> Appro
         )
     if sealed is None:
         return ANY_INPUT
-    return ApprovedInput(_native.Seed.from_secret_bytes(secret), sealed.frame_rows)
+    seed = _native.Seed.from_secret_bytes(secret)
+    _require_elements(sealed, seed, identifiers)
+    return ApprovedInput(seed, sealed.frame_rows)
+
+
+def _require_elements(sealed: SealedRequest, seed: _native.Seed, identifiers: pa.Array) -> None:
+    """Refuse before the offer what would end the exchange at its first frame.
+
+    The mandate's elements were blinded otherwise: by software of another version, say.
+    """
+    digests = _frame_digests(seed, identifiers, sealed.frame_rows, lambda _rows: None)
+    if next(digests) != sealed.frames[0]:
+        raise InputError(
+            "the mandate approves other elements than this psishare makes of the list",
+            mend="Use the version that prepared the request, or prepare it and have it signed again.",
+            reason=NOT_APPROVED,
+        )
 
 
 def recall(home: Home, digest: bytes) -> tuple[bytes, bytes]:
@@ -264,15 +280,13 @@ def _keep(home: Home, digest: bytes, kept: bytes) -> None:
 
 def _frame_digests(
     seed: _native.Seed, identifiers: pa.Array, frame_rows: int, progress: Progress
-) -> tuple[str, ...]:
-    """Return the digest of each request frame, as the platform will compute it."""
-    digests = []
+) -> Iterator[str]:
+    """Yield the digest of each request frame, as the platform will compute it."""
     for index, frame in enumerate(blinded_frames(seed, identifiers, frame_rows)):
         elements = element_bytes_of(frame.blinded)
         rows = len(frame.blinded)
-        digests.append(frame_digest(Sequence.REQUESTS, index, rows, elements).hex())
+        yield frame_digest(Sequence.REQUESTS, index, rows, elements).hex()
         progress(rows)
-    return tuple(digests)
 
 
 def _require_size(rows: int, frame_rows: int, *, sealed: bool) -> None:

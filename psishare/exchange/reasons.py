@@ -453,6 +453,7 @@ REASONS: tuple[Reason, ...] = (
             "memory_too_small": "The bound on memory is too small to encode in.",
             "mandate_invalid": "A field of the mandate to draft is not permitted.",
             "list_differs": "The list is not the one that the exchange was begun with.",
+            "wire_version_differs": "The exchange was begun with another version of the wire.",
             "mandate_missing": "The mandate's file cannot be read.",
             "mandate_not_ours": "The mandate is of other parties than whoever would revoke it.",
             "list_not_approved": "The list is not the one that the mandate approves.",

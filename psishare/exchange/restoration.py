@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psishare import _native
 from psishare.errors import ConfigError, PsishareError
+from psishare.exchange.offer import WIRE_VERSION
 from psishare.exchange.opened import OpenedExchange, Past
 from psishare.exchange.opening import own_opening
 from psishare.exchange.register import LIVE, Row, State
@@ -112,6 +113,8 @@ class Restoration:
     def _take_up(self, terms: Terms) -> OpenedExchange:
         """Make an exchange again from what the log, the register and the budget hold of it."""
         rooms, offer = self._rooms, terms.offer
+        if offer.wire_version != WIRE_VERSION:
+            raise not_restorable(f"it is of wire version {offer.wire_version}")
         envelope = MandateArchive(rooms.home.mandates_path).get(offer.mandate_sha256)
         if envelope is None:
             raise not_restorable("its mandate is not kept")

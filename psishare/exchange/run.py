@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psishare import _native
 from psishare.errors import AuditError, InputError
-from psishare.exchange.offer import OFFER, Offer
+from psishare.exchange.offer import OFFER, WIRE_VERSION, Offer
 from psishare.exchange.opening import own_opening
 from psishare.exchange.retained import RetainedElements
 from psishare.exchange.unfinished import Unfinished
@@ -77,10 +77,17 @@ class Run:
         """Return an exchange as its process left it, once the list is known to be the same.
 
         Raises:
-            InputError: ``list_differs``.
+            InputError: ``list_differs``; ``wire_version_differs``, and nothing is changed.
             AuditError: ``mandate_unreadable``; ``state_write_failed``.
         """
         offer = Offer.parse(row.offer)
+        if offer.wire_version != WIRE_VERSION:
+            raise InputError(
+                f"the exchange was begun with wire version {offer.wire_version}, and here is"
+                f" version {WIRE_VERSION}",
+                mend="Finish it with the psishare that began it, or abandon it and start a new one.",
+                reason="wire_version_differs",
+            )
         opening = own_opening(home, row.exchange_id)
         if _native.merkle_root(identifiers).hex() != opening.input_root:
             raise InputError(

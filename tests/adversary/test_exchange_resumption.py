@@ -28,6 +28,7 @@ from psishare.datasets.store import DatasetStore
 from psishare.errors import InputError, ProtocolError, PsishareError, TransportError
 from psishare.exchange.frame import encode_frame
 from psishare.exchange.left_open import LeftOpen
+from psishare.exchange.offer import WIRE_VERSION
 from psishare.exchange.offering import EncodedOffering
 from psishare.exchange.platform import Platform
 from psishare.exchange.register import State
@@ -284,6 +285,24 @@ def test_a_platform_that_always_starts_again_is_left_open_after_a_while(stage: S
     right(stage, outcome, Output.MATCHES)
 
 
+@pytest.mark.parametrize(("call", "nth"), [(Call.OFFER, 1), (Call.EVALUATE, 2)])
+def test_an_exchange_of_another_wire_version_stays_as_it_is(
+    stage: Stage, call: Call, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = serving(stage, Protocol.OPRF)
+    line = Dying(platform, stage.caller(), call, after=True, nth=nth)
+    failed(stage.asker(line), stage.ask(OURS))
+    row, before = left(stage), endings(stage)
+    with monkeypatch.context() as newer:
+        newer.setattr("psishare.exchange.run.WIRE_VERSION", WIRE_VERSION + 1)
+        with pytest.raises(InputError, match=f"wire version {WIRE_VERSION}") as raised:
+            stage.asker(stage.channel(platform)).resume(row.exchange_id, column(OURS))
+    assert raised.value.reason == "wire_version_differs"
+    assert endings(stage) == before
+    outcome = stage.asker(stage.channel(platform)).resume(row.exchange_id, column(OURS))
+    right(stage, outcome, Output.MATCHES)
+
+
 def test_another_list_is_refused_and_the_exchange_stays_as_it_is(stage: Stage) -> None:
     platform = serving(stage, Protocol.ECDH)
     line = Dying(platform, stage.caller(), Call.EVALUATE, after=True)
@@ -346,9 +365,11 @@ def test_a_platform_that_tells_of_other_frames_is_not_gone_on_with(stage: Stage,
     verified(stage)
 
 
-@pytest.mark.parametrize("changed", ["the list", "nothing is served", "the opening is gone"])
+@pytest.mark.parametrize(
+    "changed", ["the list", "nothing is served", "the opening is gone", "the wire"]
+)
 def test_a_platform_that_lacks_what_was_opened_on_closes_it_in_both_logs(
-    stage: Stage, changed: str
+    stage: Stage, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = serving(stage, Protocol.ECDH)
     line = Dying(platform, stage.caller(), Call.EVALUATE, after=True)
@@ -359,6 +380,9 @@ def test_a_platform_that_lacks_what_was_opened_on_closes_it_in_both_logs(
         again = stage.responder(stage.listing([*THEIRS[:-1], b"+491"]))
     elif changed == "nothing is served":
         again = stage.responder()
+    elif changed == "the wire":
+        monkeypatch.setattr("psishare.exchange.restoration.WIRE_VERSION", WIRE_VERSION + 1)
+        again = serving(stage, Protocol.ECDH)
     else:
         folder = stage.homes[PLATFORM].exchanges_path / row.exchange_id.hex()
         (folder / "opening.sealed").unlink()

@@ -73,6 +73,8 @@ def test_blinding_agrees(scalar: int) -> None:
     values = random_values(2)
     expected = [reference.blind(value, scalar, mode=1) for value in values]
     assert _native.blind_rfc9497(binary(values), little(scalar) * 2).to_pylist() == expected
+    added = [reference.blinded_element(value, scalar) for value in values]
+    assert _native.blind_with(binary(values), little(scalar) * 2).to_pylist() == added
 
 
 def test_whole_exchange_agrees() -> None:

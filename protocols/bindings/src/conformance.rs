@@ -23,14 +23,33 @@ pub(crate) fn is_canonical_element(encoding: &[u8]) -> bool {
 }
 
 #[pyfunction]
+pub(crate) fn blind_with<'py>(
+    identifiers: &Bound<'py, PyAny>,
+    blinds: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    blinded(identifiers, blinds, voprf::blind)
+}
+
+#[pyfunction]
 pub(crate) fn blind_rfc9497<'py>(
     identifiers: &Bound<'py, PyAny>,
     blinds: &[u8],
 ) -> PyResult<Bound<'py, PyAny>> {
+    blinded(identifiers, blinds, voprf::blind_rfc9497)
+}
+
+/// One of the two ways to blind.
+type Blind = fn(&Values, &Blinds<'_>) -> Result<Vec<Encoding>, Error>;
+
+fn blinded<'py>(
+    identifiers: &Bound<'py, PyAny>,
+    blinds: &[u8],
+    blind: Blind,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = identifiers.py();
     let values = Values::import(identifiers)?;
     let scalars = scalars(py, blinds)?;
-    let blinded = cores::run(py, || voprf::blind_rfc9497(&values, &Blinds::given(scalars)))?;
+    let blinded = cores::run(py, || blind(&values, &Blinds::given(scalars)))?;
     column::elements(py, blinded)
 }
 

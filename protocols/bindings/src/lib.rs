@@ -23,8 +23,8 @@ mod _native {
 
     #[pymodule_export]
     use super::conformance::{
-        base_mode, blind_rfc9497, is_canonical_element, one_way_map, prove_rfc9497, prove_with,
-        verify_rfc9497,
+        base_mode, blind_rfc9497, blind_with, is_canonical_element, one_way_map, prove_rfc9497,
+        prove_with, verify_rfc9497,
     };
     #[pymodule_export]
     use super::ecdh_scalar::EcdhScalar;

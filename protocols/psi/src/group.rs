@@ -10,7 +10,7 @@ mod dalek;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod simd;
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use curve25519_dalek::Scalar;
 
@@ -126,6 +126,10 @@ pub(crate) struct FixedBase {
     #[cfg(target_arch = "x86_64")]
     simd: OnceLock<simd::FixedBase>,
 }
+
+/// The generator's multiples.
+pub(crate) static GENERATOR: LazyLock<FixedBase> =
+    LazyLock::new(|| FixedBase::new(Element::generator()));
 
 impl FixedBase {
     pub(crate) fn new(element: Element) -> Self {

@@ -9,7 +9,7 @@ use crate::blinds::Blinds;
 use crate::chunks::{self, CHUNK_ROWS};
 use crate::dleq::{Proof, Statement, Weighing};
 use crate::fingerprint::{Cut, MAX_BITS};
-use crate::group::{Batch, Element, FixedBase, IDENTITY};
+use crate::group::{Batch, Element, FixedBase, GENERATOR, IDENTITY};
 use crate::secret::{SecretScalar, SecretStrings};
 use crate::suite::{VOPRF, output_hashes};
 use crate::{Encoding, Error, Rows, frame, oprf};
@@ -165,12 +165,11 @@ impl fmt::Debug for Key {
 /// `ValueTooLong`, `ValueIsIdentity`, `ColumnsDiffer`, and those of the blinds.
 pub fn blind<R: Rows + ?Sized>(inputs: &R, blinds: &Blinds<'_>) -> Result<Vec<Encoding>, Error> {
     oprf::check_columns(inputs.len(), blinds.len())?;
-    let generator = FixedBase::new(Element::generator());
     let mut blinded = vec![IDENTITY; inputs.len()];
     chunks::fill(&mut blinded, 1, |rows, out| {
         // C_i = HashToGroup(x_i) + r_i * A
         let input_elements = VOPRF.hash_to_group.hash_to_group(inputs, rows.clone())?;
-        input_elements.add_multiples(&generator, &blinds.scalars(rows)?, out);
+        input_elements.add_multiples(&GENERATOR, &blinds.scalars(rows)?, out);
         Ok(())
     })?;
     Ok(blinded)

@@ -120,6 +120,15 @@ def test_a_request_of_another_seed_or_list_is_refused(asked: Asked) -> None:
         asked.answer(b"no request")
 
 
+def test_a_request_of_another_version_is_not_called_another_list(asked: Asked) -> None:
+    request = make_request(column(LIST), SEED)
+    older = request.replace(b"dataset-request/v2", b"dataset-request/v1")
+    for use in (asked.answer, lambda data: check_answer(data, b"", column(LIST), SEED, asked.key)):
+        with pytest.raises(VerificationError) as caught:
+            use(older)
+        assert caught.value.reason == "replay_malformed"
+
+
 def test_the_log_tells_of_it(asked: Asked) -> None:
     log = asked.stage.platform.log
     Journal(log).replayed(asked.dataset.signed, 300)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from stage import AUTHORITY, PLATFORM, CopiedStage, Stage, column
 
 from psishare.errors import InputError, PsishareError
 from psishare.evidence.replay import Replay, ReplayFault, SignedRequests, replay, signed_requests
+from psishare.exchange.offer import WIRE_VERSION
 from psishare.exchange.opening import Opening, unseal_opening
 from psishare.psi import suite
 from psishare.transport.channel import Call
@@ -163,13 +163,16 @@ def test_an_exchange_that_the_evidence_does_not_tell_of_is_refused(
     assert caught.value.reason == "exchange_not_found"
 
 
-def test_elements_of_an_older_wire_version_are_not_called_others(
-    lived: tuple[Stage, dict[str, Any]],
+@PROTOCOLS
+def test_elements_of_another_wire_version_are_not_called_others(
+    lived: tuple[Stage, dict[str, Any]], which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, exchange_id = of(lived, 0)
-    signed = signed_requests(stage.homes[PLATFORM].log_path, trust(stage), exchange_id)
-    opening, elements = kept(stage, exchange_id)
-    older = replace(signed, offer=signed.offer.model_copy(update={"wire_version": 2}))
-    with pytest.raises(InputError, match="wire version 2") as caught:
-        replay(older, opening, column(SUSPECTS), elements=elements)
+    stage, exchange_id = of(lived, which)
+    monkeypatch.setattr("psishare.evidence.replay.WIRE_VERSION", WIRE_VERSION + 1)
+    if which:
+        # Of ecdh they have been the same in every version.
+        assert run(stage, exchange_id, SUSPECTS).fault is None
+        return
+    with pytest.raises(InputError, match=f"wire version {WIRE_VERSION}") as caught:
+        run(stage, exchange_id, SUSPECTS)
     assert caught.value.reason == "replay_unsupported"

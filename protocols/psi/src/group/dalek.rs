@@ -46,7 +46,8 @@ impl Batch {
 
     pub(super) fn add_multiples(&self, base: &FixedBase, scalars: &[Scalar], out: &mut [Encoding]) {
         for ((place, point), scalar) in out.iter_mut().zip(self.0.iter()).zip(scalars) {
-            let sum = Zeroizing::new(point + &*base.0 * scalar);
+            let multiple = Zeroizing::new(&*base.0 * scalar);
+            let sum = Zeroizing::new(point + *multiple);
             *place = sum.compress().to_bytes();
         }
     }

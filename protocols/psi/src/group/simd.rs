@@ -240,6 +240,6 @@ fn add_multiples(groups: &[Extended8], base: &FixedBase, scalars: &[Scalar], out
             let digits = Zeroizing::new(Digits8::of(&lanes));
             *sum = base.add(*points, &digits);
         }
-        places.copy_from_slice(&encode::encode(&sums).as_flattened()[..places.len()]);
+        encode::encode(&sums, places);
     }
 }

@@ -14,13 +14,14 @@ use super::lanes::LANES;
 use super::point::Extended8;
 use crate::group::Encoding;
 
-/// Encode `N` times eight points (RFC 9496 section 4.3.2), with their square roots side by side.
+/// Encode `N` times eight points (RFC 9496 section 4.3.2) into `out`, which has as many places as there
+/// are rows, with their square roots side by side.
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-pub(super) fn encode<const N: usize>(points: &[Extended8; N]) -> [[Encoding; LANES]; N] {
+pub(super) fn encode<const N: usize>(points: &[Extended8; N], out: &mut [Encoding]) {
     let one = FieldElement8::constant(&ONE);
-    let mut u1 = [one; N];
-    let mut u2 = [one; N];
-    let mut fractions = [one; N];
+    let mut u1 = Zeroizing::new([one; N]);
+    let mut u2 = Zeroizing::new([one; N]);
+    let mut fractions = Zeroizing::new([one; N]);
     for (k, Extended8 { x, y, z, .. }) in points.iter().enumerate() {
         // u1 = (z0 + y0) * (z0 - y0)
         // u2 = x0 * y0
@@ -29,12 +30,11 @@ pub(super) fn encode<const N: usize>(points: &[Extended8; N]) -> [[Encoding; LAN
         fractions[k] = u1[k].times(u2[k].square());
     }
     // (_, invsqrt) = SQRT_RATIO_M1(1, u1 * u2^2)
-    let roots = sqrt_ratio(&[one; N], &fractions);
-    let mut encodings = [[[0; 32]; LANES]; N];
-    for (k, encoding) in encodings.iter_mut().enumerate() {
-        *encoding = encode_with_root(&points[k], u1[k], u2[k], roots[k].1);
+    let roots = Zeroizing::new(sqrt_ratio(&[one; N], &fractions));
+    for (k, places) in out.chunks_mut(LANES).enumerate() {
+        let encodings = encode_with_root(&points[k], u1[k], u2[k], roots[k].1);
+        places.copy_from_slice(&encodings[..places.len()]);
     }
-    encodings
 }
 
 /// The rest of `Encode`, after the inverse square root.

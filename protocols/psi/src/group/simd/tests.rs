@@ -1,6 +1,6 @@
 //! The backend against independent arithmetic, `curve25519-dalek` and `sha2`.
 //!
-//! `tests/adversary/simd_mutants.py` shows that these tests notice a wrong constant or bound.
+//! `tests/simd_mutants.py` shows that these tests notice a wrong constant or bound.
 
 mod batch;
 mod campaign;

@@ -2,7 +2,7 @@
 
 Each mutant is one change of the backend's source that compiles. The tests must fail for every one of
 them; a mutant that survives is printed, and the exit code is 1. Needs a machine with AVX-512 IFMA,
-and a few minutes: ``python tests/adversary/simd_mutants.py [words of the mutants to run]``.
+and a few minutes: ``python tests/simd_mutants.py [words of the mutants to run]``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-WORKSPACE = Path(__file__).resolve().parents[2] / "protocols"
+WORKSPACE = Path(__file__).resolve().parents[1] / "protocols"
 SIMD = Path("psi/src/group/simd")
 
 
@@ -72,7 +72,16 @@ MUTANTS = [
     Mutant("point.rs", "e: sum.minus(h, Below::Bits60)", "e: sum.minus(xx, Below::Bits60)"),
     Mutant("point.rs", "zz.double().plus(xx)", "zz.plus(xx)"),
     Mutant("point.rs", "t2d.negate_where(mask)", "t2d"),
-    Mutant("point.rs", "y_plus_x.select(mask, y_minus_x)", "y_plus_x"),
+    Mutant(
+        "point.rs",
+        "y_plus_x.select(mask, y_minus_x),\n            y_minus_x.select(mask, y_plus_x),\n            z2,",
+        "y_plus_x,\n            y_minus_x.select(mask, y_plus_x),\n            z2,",
+    ),
+    Mutant(
+        "point.rs",
+        "y_plus_x.select(mask, y_minus_x),\n            y_minus_x.select(mask, y_plus_x),\n            xy2d",
+        "y_plus_x,\n            y_minus_x.select(mask, y_plus_x),\n            xy2d",
+    ),
     Mutant("point.rs", "self.x.equals(&ZERO) | self.y.equals(&ZERO)", "self.x.equals(&ZERO)"),
     Mutant("point.rs", "self.x.equals(&ZERO) | self.y.equals(&ZERO)", "self.y.equals(&ZERO)"),
     Mutant("point.rs", "self.t.times_wide(xy2d)", "self.t.times_wide(y_plus_x)"),
@@ -139,6 +148,12 @@ MUTANTS = [
         "_mm512_mask_add_epi64(*register, 0xff,",
     ),
 ]
+
+
+def misplaced() -> list[Mutant]:
+    """Return the mutants whose text does not stand exactly once in their file."""
+    text = {mutant.file: (WORKSPACE / SIMD / mutant.file).read_text("utf-8") for mutant in MUTANTS}
+    return [mutant for mutant in MUTANTS if text[mutant.file].count(mutant.before) != 1]
 
 
 def main(words: list[str]) -> int:
