@@ -58,6 +58,7 @@ from psishare.mandates.sealed_request import CanonicalForm, SealedRequest
 from psishare.parties.card import parse_card
 from psishare.transport.channel import Call
 from psishare.transport.parcel import (
+    COSIGNATURE,
     FAULT,
     LOG_HEAD,
     TAGS,
@@ -263,7 +264,12 @@ def parcel() -> bytes:
         expires=TIME,
     )
     writer = ParcelWriter(file, label, SENDER, RECIPIENT.public_key)
-    for tag, message in ((LOG_HEAD, b"head"), (TAGS[Call.OFFER], b"offer"), (FAULT, b"")):
+    for tag, message in (
+        (LOG_HEAD, b"head"),
+        (COSIGNATURE, b"c"),
+        (TAGS[Call.OFFER], b"offer"),
+        (FAULT, b""),
+    ):
         writer.add(tag, message)
     writer.finish()
     return file.getvalue()
@@ -438,6 +444,8 @@ def _parcel_records(data: bytes) -> None:
         with StreamOpener(bytes(32), descriptor, 0) as stream:
             read = Parcel(_parse_head(parcel_head()), stream)
             records = [*((LOG_HEAD, head) for head in read.heads)]
+            if read.cosignature is not None:
+                records.append((COSIGNATURE, read.cosignature))
             records += [read.record(index) for index in range(len(read))]
         same(b"".join(bytes([t]) + len(m).to_bytes(4, "big") + m for t, m in records), data)
 

@@ -11,7 +11,7 @@ import hashlib
 import threading
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from psishare.datasets.cache import DatasetCache
 from psishare.errors import (
@@ -45,7 +45,7 @@ from psishare.psi import suite
 from psishare.psi.suite import Sequence
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, ClosedOnExit
-from psishare.transport.parcel import Kind
+from psishare.transport.parcel import VERSION, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from psishare.exchange.ask import Ask
     from psishare.exchange.authority_driver import Driver
+    from psishare.exchange.parcels import Outgoing
     from psishare.exchange.progress import Progress
     from psishare.exchange.rooms import AuthorityRooms
     from psishare.exchange.run import Run
@@ -144,7 +145,10 @@ class OfflineAuthority(Authority):
             return kept
         offer = Offer.parse(row.offer)
         self._require_same_dataset(offer)
-        with self._parcels.making(kept, self._addressed(Kind.RECEIPT, offer)) as out:
+        version = parcel.head.version
+        addressed = self._addressed(Kind.RECEIPT, offer, version)
+        first = self._begin_receipt if version >= VERSION else None
+        with self._parcels.making(kept, addressed, first=first) as out:
             channel = AnswerChannel(self._parcels, parcel, offer, out, threading.Lock())
             going = OfflineAuthority(self._rooms, self._platform, self._progress, channel)
             going._go_on(row, identifiers)
@@ -224,7 +228,7 @@ class OfflineAuthority(Authority):
         """Leave other exchanges alone: there is nobody to be asked about them."""
 
     def _cosign_quietly(self, exchange_id: bytes) -> bool:  # noqa: ARG002  as over a network
-        """Leave the cosignatures to when the parties reach each other (section 6, step 7)."""
+        """Leave that of the closing to the next request, or connection (section 6, step 7)."""
         return False
 
     def _tell(self, exchange_id: bytes, reason: str) -> None:
@@ -267,10 +271,10 @@ class OfflineAuthority(Authority):
         signed = SignedRequests(chain, self._signer, approved)
         asked = advanced(self._progress, "asking", len(identifiers))
         with (
-            self._parcels.making(kept, self._addressed(Kind.REQUEST, offer)) as out,
+            self._parcels.making(kept, self._addressed(Kind.REQUEST, offer, VERSION)) as out,
             run.retained() as retained,
         ):
-            out.add_heads(self._parcels.choices(self._platform, head))
+            self._parcels.show(self._platform, head, out)
             out.add(Call.OFFER, first)
             for index, elements in enumerate(driver.requests(identifiers, offer.frame_rows)):
                 digest = retained.add(index, elements)
@@ -321,9 +325,15 @@ class OfflineAuthority(Authority):
                 raise expired(row.exchange_id)
         return row
 
-    def _addressed(self, kind: Kind, offer: Offer) -> Addressed:
+    def _begin_receipt(self, out: Outgoing) -> None:
+        """Show this log's head, now that it tells of the opening, and cosign the platform's."""
+        self._parcels.show(self._platform, show_head(self._rooms.log, 0), out)
+
+    def _addressed(self, kind: Kind, offer: Offer, version: Literal[1, 2]) -> Addressed:
         expires = self._rooms.register.offline_until(offer.exchange_id)
-        return Addressed(kind, self._platform, offer.exchange_id, offer.mandate_sha256, expires)
+        return Addressed(
+            kind, self._platform, offer.exchange_id, offer.mandate_sha256, expires, version
+        )
 
 
 class _NoChannel(ClosedOnExit):

@@ -26,7 +26,7 @@ from psishare.transport import endpoint, fault
 from psishare.transport import wire_pb2 as wire
 from psishare.transport.channel import Call, Caller
 from psishare.transport.message import parse, serialise
-from psishare.transport.parcel import FAULT, TAGS, Kind, malformed
+from psishare.transport.parcel import FAULT, PLAIN_VERSION, TAGS, Kind, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,7 +119,7 @@ class OfflinePlatform:
         asked = wire.ManifestRequest(dataset=dataset, mandate=mandate, known_tree_size=known)
         response: wire.ManifestResponse = self._call(Call.MANIFEST, asked, peer)
         sha256 = hashlib.sha256(mandate).hexdigest()
-        addressed = Addressed(Kind.DATASET, peer, None, sha256, None)
+        addressed = Addressed(Kind.DATASET, peer, None, sha256, None, PLAIN_VERSION)
         with self._parcels.making(path, addressed) as out:
             out.add_heads(self._parcels.choices(peer, response.head))
             out.add(Call.MANIFEST, response)
@@ -146,7 +146,9 @@ class OfflinePlatform:
                     self._require_first(parcel, kept)
                     expires = parcel.head.expires
                     sha256 = parcel.head.mandate_sha256
-                    addressed = Addressed(made, peer, exchange_id, sha256, expires)
+                    addressed = Addressed(
+                        made, peer, exchange_id, sha256, expires, parcel.head.version
+                    )
                     with self._parcels.making(kept, addressed) as out:
                         work(parcel, peer, exchange_id, out)
         row = self._rooms.register.get(exchange_id)
@@ -197,7 +199,7 @@ class OfflinePlatform:
                 opened = self._call(Call.OFFER, first, peer)
             if opened.HasField("hold"):
                 raise _held(exchange_id)
-            out.add_heads(self._parcels.choices(peer, opened.head))
+            self._parcels.show(peer, opened.head, out)
             out.add(Call.OFFER, opened)
             self._resume(exchange_id, peer)
             for call, request in self._requests(parcel, 1, {Call.EVALUATE}):
@@ -225,7 +227,8 @@ class OfflinePlatform:
         except PsishareError as error:
             self._refuse(exchange_id, error, out)
             return
-        out.add_heads(self._parcels.choices(peer, closed.head))
+        self._parcels.accept_head(parcel)
+        self._parcels.show(peer, closed.head, out)
         out.add(Call.CLOSE, closed)
 
     def _complete(self, parcel: Parcel, peer: Peer, offer: bytes, answer: bytes) -> None:

@@ -7,27 +7,46 @@ sender's, and does not show that this log was rolled back.
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from psishare.errors import AuditError, AuthorisationError, InputError
+from psishare.audit.checkpoint import parse_checkpoint
+from psishare.errors import (
+    AuditError,
+    AuthorisationError,
+    InputError,
+    PeerError,
+    VerificationError,
+)
 from psishare.exchange.document import now, write_time
 from psishare.exchange.heads import (
     PeerHeads,
+    cosign_head,
     head_choices,
     head_size,
+    keep_cosignature,
     last_cosigned,
     require_not_rolled_back,
 )
 from psishare.keys.durable_file import make_folder
 from psishare.keys.pending_file import PendingFile
 from psishare.transport.message import parse, serialise
-from psishare.transport.parcel import LOG_HEAD, TAGS, Kind, Label, Parcel, ParcelWriter
-from psishare.transport.wire_pb2 import LogHead
+from psishare.transport.parcel import (
+    COSIGNATURE,
+    LOG_HEAD,
+    TAGS,
+    VERSION,
+    Kind,
+    Label,
+    Parcel,
+    ParcelWriter,
+)
+from psishare.transport.wire_pb2 import Cosignature, LogHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from google.protobuf.message import Message
@@ -39,6 +58,8 @@ if TYPE_CHECKING:
     from psishare.transport.channel import Call
 
 STEP = "a parcel's record"
+
+_logger = logging.getLogger(__name__)
 
 
 class Rooms(Protocol):
@@ -71,6 +92,7 @@ class Addressed:
         exchange_id: 32 bytes, or None for a dataset.
         mandate_sha256: of the mandate under which it is made, hexadecimal.
         expires: when the exchange expires; None for a dataset.
+        version: of the format: that of the parcel that it goes on from.
     """
 
     kind: Kind
@@ -78,6 +100,7 @@ class Addressed:
     exchange_id: bytes | None
     mandate_sha256: str
     expires: str | None
+    version: Literal[1, 2]
 
 
 class Outgoing:
@@ -85,10 +108,24 @@ class Outgoing:
 
     Args:
         writer: takes the records.
+        cosigns: whether a cosignature may stand in it.
+        first: called before the first call is added, with this; puts what stands before all calls.
     """
 
-    def __init__(self, writer: ParcelWriter) -> None:
+    def __init__(
+        self,
+        writer: ParcelWriter,
+        *,
+        cosigns: bool,
+        first: Callable[[Outgoing], None] | None = None,
+    ) -> None:
         self._writer = writer
+        self._first = first
+        self.cosigns = cosigns
+
+    def add_cosignature(self, cosignature: Cosignature) -> None:
+        """Put a cosignature after the heads and before everything else."""
+        self._writer.add(COSIGNATURE, serialise(cosignature, step=STEP))
 
     def add_heads(self, choices: list[LogHead]) -> None:
         """Put one head, as often as it is proven, before everything else."""
@@ -97,6 +134,9 @@ class Outgoing:
 
     def add(self, call: Call, message: Message) -> None:
         """Add a call's request or response."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            first(self)
         self._writer.add(TAGS[call], serialise(message, step=call.step))
 
     def add_raw(self, tag: int, data: bytes) -> None:
@@ -145,10 +185,26 @@ class Parcels:
             known = parcel.head.known_tree_size
             require_not_rolled_back(rooms.log.size, known)
             rooms.register.head_known(parcel.head.sender, known)
+            self._keep_cosignature(parcel)
         except BaseException:
             parcel.close()
             raise
         return parcel
+
+    def _keep_cosignature(self, parcel: Parcel) -> None:
+        """Keep the cosignature that came in a parcel; one that is wrong holds nothing back."""
+        if parcel.cosignature is None:
+            return
+        peer = self.sender(parcel)
+        sent = parse(Cosignature, parcel.cosignature, step=STEP, party=peer.id)
+        try:
+            keep_cosignature(self._rooms.log, sent.tree_size, sent.lines, peer)
+        except AuditError as error:
+            if not isinstance(error, VerificationError) and error.reason != "checkpoint_unknown":
+                raise
+            _logger.warning(
+                "a cosignature of %s is not kept: %s [%s]", peer.id, error.message, error.reason
+            )
 
     def sender(self, parcel: Parcel) -> Peer:
         """Return who made a parcel."""
@@ -165,12 +221,19 @@ class Parcels:
         return found[0]
 
     @contextlib.contextmanager
-    def making(self, path: Path, addressed: Addressed) -> Iterator[Outgoing]:
+    def making(
+        self,
+        path: Path,
+        addressed: Addressed,
+        *,
+        first: Callable[[Outgoing], None] | None = None,
+    ) -> Iterator[Outgoing]:
         """Write a parcel; it is there only when the block has ended well.
 
         Args:
             path: where it is kept; its folder is made.
             addressed: what it is about, and for whom.
+            first: called before the first call is added; puts what stands before all calls.
 
         Raises:
             AuditError: ``state_write_failed``: the disk refuses.
@@ -185,6 +248,7 @@ class Parcels:
             known_tree_size=self._heads.known_size(peer),
             time=write_time(now()),
             expires=addressed.expires,
+            version=addressed.version,
         )
         with _translated(path), contextlib.ExitStack() as stack:
             make_folder(path.parent)
@@ -192,7 +256,7 @@ class Parcels:
             stack.callback(file.drop)
             signer = rooms.home.log_signer()
             writer = ParcelWriter(file.stream, label, signer, peer.card.sealing_key_bytes)
-            yield Outgoing(writer)
+            yield Outgoing(writer, cosigns=addressed.version >= VERSION, first=first)
             writer.finish()
             file.publish(overwrite=True)
             stack.pop_all()
@@ -203,6 +267,41 @@ class Parcels:
         known = [*register.heads_shown(peer.id), last_cosigned(log, peer), head.since]
         register.show_head(peer.id, head_size(head))
         return head_choices(log, head, known)
+
+    def show(self, peer: Peer, head: LogHead, out: Outgoing) -> None:
+        """Begin a parcel with a head of this log, and cosign the peer's head that is remembered.
+
+        Args:
+            peer: for whom it is.
+            head: made by ``show_head``.
+            out: nothing stands in it yet.
+        """
+        out.add_heads(self.choices(peer, head))
+        known = self._rooms.peers.checkpoint(peer.id)
+        if known is not None and out.cosigns:
+            out.add_cosignature(
+                Cosignature(
+                    lines=cosign_head(self._rooms.home, known),
+                    tree_size=parse_checkpoint(known).tree_size,
+                )
+            )
+
+    def accept_head(self, parcel: Parcel) -> None:
+        """Remember the head that a parcel shows in no message; one that does not fit holds nothing back."""
+        if not parcel.heads:
+            return
+        peer = self.sender(parcel)
+        head = parse(LogHead, parcel.heads[0], step=STEP, party=peer.id)
+        self.fit(parcel, head)
+        try:
+            self._heads.accept(peer, head)
+        except (PeerError, VerificationError) as error:
+            _logger.warning(
+                "the head of %s's log is not remembered: %s [%s]",
+                peer.id,
+                error.message,
+                error.reason,
+            )
 
     def fit(self, parcel: Parcel, head: LogHead) -> None:
         """Give a head that came in a parcel the proof that starts from what is remembered here."""

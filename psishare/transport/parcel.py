@@ -2,7 +2,7 @@ r"""A parcel: calls or answers of an exchange in one file, signed and sealed (of
 
 On disk::
 
-    "psishare-parcel/v1\n" ‖ u32be h ‖ sealed head (h bytes) ‖ chunks to the end
+    "psishare-parcel/v2\n" ‖ u32be h ‖ sealed head (h bytes) ‖ chunks to the end
 
 The sealed head is ``K ‖ signature ‖ head document``, sealed to the recipient; the chunks are a stream
 under K. Promises: a ``Parcel`` that could be opened is whole, is its sender's, and is for whoever
@@ -37,15 +37,26 @@ if TYPE_CHECKING:
     from psishare.keys.sealing import SealingKey, SealingKeys
     from psishare.keys.signer import Signer
 
-FIRST_LINE: Final = b"psishare-parcel/v1\n"
+VERSION: Final = 2
+"""Of what is written anew; what goes on from a parcel is of its version."""
+
+PLAIN_VERSION: Final = 1
+"""The one before, which holds no cosignature."""
+
+FIRST_LINES: Final = {
+    PLAIN_VERSION: b"psishare-parcel/v1\n",
+    VERSION: b"psishare-parcel/v2\n",
+}
+FIRST_LINE_BYTES: Final = 19
 LABEL: Final = "parcel"
 INFO: Final = b"psishare/parcel/v1"
 HEAD_BYTES_MAX: Final = 16_384
 FAULT: Final = 0
 LOG_HEAD: Final = 255
+COSIGNATURE: Final = 254
 TAGS: Final[dict[Call, int]] = {call: tag for tag, call in enumerate(Call, start=1)}
 HEADS_MAX: Final = 64
-_KNOWN = frozenset({FAULT, LOG_HEAD, *TAGS.values()})
+_KNOWN = frozenset({FAULT, LOG_HEAD, COSIGNATURE, *TAGS.values()})
 _RECORD_PREFIX = 5
 _SIGNATURE_BYTES = 64
 _PARTY = r"^[a-z0-9]([a-z0-9./-]{0,62}[a-z0-9])?$"
@@ -68,7 +79,7 @@ class ParcelHead(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    version: Literal[1] = 1
+    version: Literal[1, 2]
     kind: Literal["request", "answer", "receipt", "confirmation", "dataset"]
     sender: Annotated[str, Field(pattern=_PARTY)]
     recipient: Annotated[str, Field(pattern=_PARTY)]
@@ -102,6 +113,7 @@ class Label:
         known_tree_size: of the recipient's log, as the sender last verified it.
         time: when it is made, as documents write it.
         expires: when the exchange expires; None for a dataset.
+        version: of the format: 2, or 1 without cosignatures.
     """
 
     kind: Kind
@@ -112,6 +124,7 @@ class Label:
     known_tree_size: int
     time: str
     expires: str | None
+    version: Literal[1, 2] = VERSION
 
 
 class ParcelWriter:
@@ -130,6 +143,7 @@ class ParcelWriter:
     def __init__(self, out: BinaryIO, label: Label, signer: Signer, sealing_key: bytes) -> None:
         key = secrets.token_bytes(KEY_BYTES)
         head = ParcelHead(
+            version=label.version,
             kind=label.kind.value,
             sender=label.sender,
             recipient=label.recipient,
@@ -143,14 +157,14 @@ class ParcelWriter:
         document = head.document()
         signature = sign_statement(signer, LABEL, document)
         sealed = seal(sealing_key, key + signature + document, info=INFO, aad=b"")
-        out.write(FIRST_LINE + len(sealed).to_bytes(4, "big") + sealed)
+        out.write(FIRST_LINES[label.version] + len(sealed).to_bytes(4, "big") + sealed)
         self._stream = StreamSealer(key, out)
 
     def add(self, tag: int, message: bytes) -> None:
         """Add a record.
 
         Args:
-            tag: ``FAULT``, ``LOG_HEAD`` or one of ``TAGS``.
+            tag: ``FAULT``, ``LOG_HEAD``, ``COSIGNATURE`` or one of ``TAGS``.
             message: its canonical bytes, at most 4 MiB.
         """
         self._stream.write(bytes([tag]) + len(message).to_bytes(4, "big") + message)
@@ -163,11 +177,12 @@ class ParcelWriter:
 class Parcel(ClosedOnExit):
     """A parcel that has been opened and checked as a whole. Use as a context manager.
 
-    Records are numbered from 0, those of log heads left out. Several threads may read at once.
+    Records are numbered from 0, those of log heads and a cosignature left out. Several threads may read at once.
 
     Attributes:
         head: what it says of itself, signed by its sender.
         heads: the log heads that it begins with, each a serialised ``LogHead``.
+        cosignature: the serialised ``Cosignature`` that follows them, or None.
     """
 
     def __init__(self, head: ParcelHead, stream: StreamOpener) -> None:
@@ -175,6 +190,7 @@ class Parcel(ClosedOnExit):
         self._stream = stream
         self._offsets = array("Q")
         self.heads: list[bytes] = []
+        self.cosignature: bytes | None = None
         self._index()
 
     @classmethod
@@ -207,8 +223,8 @@ class Parcel(ClosedOnExit):
         except OSError as error:
             raise _unreadable(path, error) from error
         try:
-            secret, start = _read_head(descriptor, key)
-            content_key, head = _verified(secret, recipient, kind, sender_key)
+            version, secret, start = _read_head(descriptor, key)
+            content_key, head = _verified(secret, version, recipient, kind, sender_key)
             return cls(head, StreamOpener(content_key, descriptor, start))
         except BaseException as error:
             os.close(descriptor)
@@ -219,7 +235,7 @@ class Parcel(ClosedOnExit):
             raise
 
     def __len__(self) -> int:
-        """Return the number of records, log heads left out."""
+        """Return the number of records, log heads and a cosignature left out."""
         return len(self._offsets)
 
     def record(self, index: int) -> tuple[int, bytes]:
@@ -241,13 +257,23 @@ class Parcel(ClosedOnExit):
         offset = 0
         while offset < self._stream.size:
             tag, message = self._read(offset)
-            if tag != LOG_HEAD:
-                self._offsets.append(offset)
-            elif self._offsets or len(self.heads) == HEADS_MAX:
-                raise malformed("holds a log head out of its place")
+            if tag in {LOG_HEAD, COSIGNATURE}:
+                self._add_first(tag, message)
             else:
-                self.heads.append(message)
+                self._offsets.append(offset)
             offset += _RECORD_PREFIX + len(message)
+
+    def _add_first(self, tag: int, message: bytes) -> None:
+        """Take what stands before all calls: heads, then one cosignature (version 2)."""
+        late = bool(self._offsets) or self.cosignature is not None
+        if tag == LOG_HEAD:
+            if late or len(self.heads) == HEADS_MAX:
+                raise malformed("holds a log head out of its place")
+            self.heads.append(message)
+        else:
+            if late or self.head.version < VERSION:
+                raise malformed("holds a cosignature out of its place")
+            self.cosignature = message
 
     def _read(self, offset: int) -> tuple[int, bytes]:
         prefix = self._stream.read(offset, _RECORD_PREFIX)
@@ -259,18 +285,19 @@ class Parcel(ClosedOnExit):
         return tag, self._stream.read(offset + _RECORD_PREFIX, n_bytes)
 
 
-def _read_head(descriptor: int, key: SealingKey | SealingKeys) -> tuple[bytes, int]:
-    """Return what the head held sealed, and where the chunks begin."""
-    fixed = len(FIRST_LINE) + 4
+def _read_head(descriptor: int, key: SealingKey | SealingKeys) -> tuple[int, bytes, int]:
+    """Return the version, what the head held sealed, and where the chunks begin."""
+    fixed = FIRST_LINE_BYTES + 4
     prefix = os.pread(descriptor, fixed, 0)
-    if len(prefix) < fixed or not prefix.startswith(FIRST_LINE):
-        raise malformed("does not begin as one")
+    versions = [v for v, line in FIRST_LINES.items() if prefix.startswith(line)]
+    if len(prefix) < fixed or not versions:
+        raise malformed("does not begin as one of a version that is known here")
     n_bytes = int.from_bytes(prefix[-4:], "big")
     sealed = os.pread(descriptor, min(n_bytes, HEAD_BYTES_MAX), fixed)
     if n_bytes > HEAD_BYTES_MAX or len(sealed) != n_bytes:
         raise malformed("has a head of another length than it says")
     try:
-        return key.open(sealed, info=INFO, aad=b""), fixed + n_bytes
+        return versions[0], key.open(sealed, info=INFO, aad=b""), fixed + n_bytes
     except VerificationError:
         raise ProtocolError(
             "the parcel does not open under this party's sealing key",
@@ -280,12 +307,14 @@ def _read_head(descriptor: int, key: SealingKey | SealingKeys) -> tuple[bytes, i
 
 
 def _verified(
-    secret: bytes, recipient: str, kind: Kind, sender_key: Callable[[str], bytes]
+    secret: bytes, version: int, recipient: str, kind: Kind, sender_key: Callable[[str], bytes]
 ) -> tuple[bytes, ParcelHead]:
     """Return content key and head, having verified whose they are and for whom."""
     content_key = secret[:KEY_BYTES]
     signature = secret[KEY_BYTES : KEY_BYTES + _SIGNATURE_BYTES]
     head = _parse_head(secret[KEY_BYTES + _SIGNATURE_BYTES :])
+    if head.version != version:
+        raise malformed("has a head of another version than it begins with")
     if head.kind != kind:
         raise ProtocolError(
             f"the parcel holds a {head.kind}, and a {kind} is due",

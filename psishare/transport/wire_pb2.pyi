@@ -34,6 +34,14 @@ class LogHead(_message.Message):
     since: int
     def __init__(self, checkpoint: _Optional[bytes] = ..., consistency: _Optional[_Iterable[bytes]] = ..., since: _Optional[int] = ...) -> None: ...
 
+class Cosignature(_message.Message):
+    __slots__ = ("lines", "tree_size")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    lines: bytes
+    tree_size: int
+    def __init__(self, lines: _Optional[bytes] = ..., tree_size: _Optional[int] = ...) -> None: ...
+
 class HelloRequest(_message.Message):
     __slots__ = ("authority", "wire_versions")
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]

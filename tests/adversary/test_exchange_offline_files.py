@@ -34,7 +34,7 @@ from psishare.exchange.run import Run
 from psishare.mandates.policy import Approval, Policy
 from psishare.psi import suite
 from psishare.psi.suite import Output
-from psishare.transport.parcel import FIRST_LINE, Kind
+from psishare.transport.parcel import FIRST_LINE_BYTES, Kind
 from psishare.transport.wire_pb2 import LogHead
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_a_damaged_parcel_changes_nothing_and_the_whole_one_goes_on(
     }
     whole, before = parcels[step], sizes(stage)
     size = whole.stat().st_size
-    for place in (0, len(FIRST_LINE) + 10, size // 2, size - 1):
+    for place in (0, FIRST_LINE_BYTES + 10, size // 2, size - 1):
         assert reason(lambda p=place: steps[step](changed(whole, p)), ProtocolError).startswith(  # type: ignore[misc]
             "parcel_"
         )
@@ -248,15 +248,26 @@ def test_an_older_head_of_another_history_is_a_fork(
     assert told(stage, AUTHORITY)[-1] == ("exchange.aborted", "log_inconsistent")
 
 
-def test_a_parcel_whose_head_fits_nothing_is_stale(gap: AirGap, stage: Stage) -> None:
+def test_a_parcel_whose_head_fits_nothing_is_stale(
+    gap: AirGap, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the platform remembers was forgotten here: it says so, and the next request fits."""
     gap.exchange(stage.ask(OURS, **ECDH))
     stage.authority.register.head_known(PLATFORM, stage.authority.log.size)
-    request = gap.request(stage.ask(OURS, **ECDH))
+    with monkeypatch.context() as patch:
+        patch.setattr("psishare.exchange.parcels.last_cosigned", lambda _log, _peer: 0)
+        request = gap.request(stage.ask(OURS, **ECDH))
     answered = gap.answer(request)
     assert answered.reason is None
     assert reason(lambda: gap.finish(OURS, answered.parcel), PeerError) == "log_head_stale"
     assert told(stage, AUTHORITY)[-1] == ("exchange.aborted", "log_head_stale")
+    assert gap.exchange(stage.ask(OURS, **ECDH)).matched.to_pylist() == COMMON
+
+
+def test_what_a_platform_has_cosigned_is_known_of_it_again(gap: AirGap, stage: Stage) -> None:
+    """What was forgotten stands in the log itself, beside the checkpoint."""
+    gap.exchange(stage.ask(OURS, **ECDH))
+    stage.authority.register.head_known(PLATFORM, stage.authority.log.size)
     assert gap.exchange(stage.ask(OURS, **ECDH)).matched.to_pylist() == COMMON
 
 
@@ -636,6 +647,7 @@ def remade(
         row.exchange_id,
         head.mandate_sha256,
         head.expires,
+        head.version,
     )
     path = gap.path / "remade.parcel"
     with Parcels(rooms).making(path, addressed) as out:

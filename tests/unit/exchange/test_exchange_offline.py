@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,25 @@ from air_gap import AirGap
 from hostile_exchange import entries, verified
 from stage import AUTHORITY, PLATFORM, Stage
 
-from psishare.errors import AuthorisationError
+from psishare.audit.cosignature import verify_cosignature
+from psishare.audit.entry import parse_entry
+from psishare.audit.note import SignedNote
+from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.errors import AuditError, AuthorisationError
 from psishare.evidence.reconcile import reconcile
+from psishare.evidence.verify import verify_log
 from psishare.exchange.document import write_time
+from psishare.exchange.parcels import Outgoing, Parcels
 from psishare.psi import suite
 from psishare.psi.suite import Output
+from psishare.transport.parcel import PLAIN_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from psishare.audit.entry import Entry
     from psishare.exchange.offering import Offering
+    from psishare.transport import wire_pb2 as wire
 
 OURS = [b"a%d" % i for i in range(50)]
 THEIRS = [b"a%d" % i for i in range(30, 90)]
@@ -134,3 +143,107 @@ def test_an_auditor_takes_an_opening_that_came_days_later(
     trust = {name: home.card for name, home in stage.homes.items()}
     logs = [stage.homes[party].log_path for party in (AUTHORITY, PLATFORM)]
     assert reconcile(logs[0], logs[1], trust).findings == ()
+
+
+# Cosignatures.
+
+
+def cosigned(stage: Stage, party: str) -> set[str]:
+    """Return the types of the last entries of those heads of a log that the other party has cosigned."""
+    log, (other,) = stage.side(party).log, {PLATFORM, AUTHORITY} - {party}
+    card = stage.homes[other].card
+    last = set()
+    for size in range(1, log.size + 1):
+        with contextlib.suppress(AuditError):
+            note = SignedNote.parse(log.checkpoint(size))
+            checkpoint = verify_checkpoint(note.serialise(), stage.homes[party].card.verifiers())
+            lines = [s for s in note.signatures if s.name == other]
+            if lines:
+                for key, line in zip(card.cosigner_keys(), lines, strict=True):
+                    verify_cosignature(checkpoint, key, line)
+                last.add(parse_entry(log.entry(size - 1)).type)
+    return last
+
+
+def test_heads_are_cosigned_in_the_parcels_of_the_same_exchange_and_of_the_next(
+    stage: Stage, tmp_path: Path
+) -> None:
+    gap = AirGap(stage, tmp_path, stage.listing(THEIRS))
+    gap.exchange(stage.ask(OURS, protocol=suite.Protocol.ECDH))
+    assert cosigned(stage, PLATFORM) == {"exchange.opened"}
+    # The head that came with the request, too.
+    assert cosigned(stage, AUTHORITY) == {"log.created", "exchange.opened"}
+    gap.answer(gap.request(stage.ask(OURS, protocol=suite.Protocol.ECDH)))
+    assert cosigned(stage, PLATFORM) == {"exchange.opened", "exchange.closed"}
+    trust = {name: home.card for name, home in stage.homes.items()}
+    verdict = verify_log(stage.homes[PLATFORM].log_path, trust)
+    assert verdict.log.cosigners[AUTHORITY] > 0
+
+
+@pytest.mark.parametrize("output", [Output.MATCHES, Output.COUNT, Output.BOTH])
+def test_parcels_that_go_on_from_version_1_are_of_version_1(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    """A party that knows no cosignatures in parcels is answered so that it can read it."""
+    gap = AirGap(stage, tmp_path, stage.listing(THEIRS))
+    with monkeypatch.context() as patch:
+        patch.setattr("psishare.exchange.offline_authority.VERSION", PLAIN_VERSION)
+        request = gap.request(stage.ask(OURS, protocol=suite.Protocol.ECDH, output=output))
+    answer = gap.answer(request).parcel
+    receipt = gap.finish(OURS, answer)
+    confirmation = gap.confirm(receipt).parcel
+    assert len(gap.release(OURS, confirmation).matched) == len(COMMON)
+    for path in (request, answer, receipt, confirmation):
+        assert path.read_bytes().startswith(b"psishare-parcel/v1\n")
+    assert cosigned(stage, PLATFORM) == cosigned(stage, AUTHORITY) == set()
+
+
+@pytest.mark.parametrize("wrong", ["lines", "size"])
+def test_a_wrong_cosignature_is_not_kept_and_holds_no_result_back(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wrong: str,
+) -> None:
+    honest = Outgoing.add_cosignature
+
+    def forged(out: Outgoing, cosignature: wire.Cosignature) -> None:
+        if wrong == "lines":
+            cosignature.lines = cosignature.lines[:20] + b"AAAA" + cosignature.lines[24:]
+        else:
+            cosignature.tree_size += 10_000
+        honest(out, cosignature)
+
+    monkeypatch.setattr(Outgoing, "add_cosignature", forged)
+    gap = AirGap(stage, tmp_path, stage.listing(THEIRS))
+    outcome = gap.exchange(stage.ask(OURS, protocol=suite.Protocol.ECDH))
+    assert outcome.matched.to_pylist() == COMMON
+    assert cosigned(stage, PLATFORM) == cosigned(stage, AUTHORITY) == set()
+    assert sum("is not kept" in message for message in caplog.messages) >= 3
+    verified(stage)
+
+
+def test_a_receipt_from_another_history_is_closed_and_its_head_not_cosigned(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gap = AirGap(stage, tmp_path, stage.listing(THEIRS))
+    answer = gap.answer(gap.request(stage.ask(OURS, protocol=suite.Protocol.ECDH))).parcel
+    honest = Parcels.choices
+
+    def forked(parcels: Parcels, peer: Any, head: Any) -> Any:
+        choices = honest(parcels, peer, head)
+        for choice in choices:
+            choice.checkpoint = choice.checkpoint.replace(b"\n", b"\n1", 1)
+        return choices
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parcels, "choices", forked)
+        receipt = gap.finish(OURS, answer)
+    outcome = gap.release(OURS, gap.confirm(receipt).parcel)
+    assert outcome.matched.to_pylist() == COMMON
+    assert "is not remembered" in "".join(caplog.messages)
+    assert "exchange.opened" not in cosigned(stage, AUTHORITY)

@@ -16,13 +16,17 @@ from psishare.keys.statement import sign_statement
 from psishare.transport.channel import Call
 from psishare.transport.message import MESSAGE_BYTES_MAX
 from psishare.transport.parcel import (
+    COSIGNATURE,
     FAULT,
-    FIRST_LINE,
+    FIRST_LINE_BYTES,
+    FIRST_LINES,
     HEADS_MAX,
     INFO,
     LABEL,
     LOG_HEAD,
+    PLAIN_VERSION,
     TAGS,
+    VERSION,
     Kind,
     Label,
     Parcel,
@@ -90,13 +94,13 @@ def resealed(
     data: bytes, document: dict[str, object] | bytes, *, key: bytes | None = None
 ) -> bytes:
     """Return a parcel with another head, as its sender could make it."""
-    fixed = len(FIRST_LINE) + 4
-    length = int.from_bytes(data[len(FIRST_LINE) : fixed], "big")
+    fixed = FIRST_LINE_BYTES + 4
+    length = int.from_bytes(data[FIRST_LINE_BYTES:fixed], "big")
     secret = KEY.open(data[fixed : fixed + length], info=INFO, aad=b"")
     encoded = document if isinstance(document, bytes) else canonical.dumps(document)
     signature = sign_statement(SIGNER, LABEL, encoded)
     sealed = seal(KEY.public_key, (key or secret[:32]) + signature + encoded, info=INFO, aad=b"")
-    return FIRST_LINE + len(sealed).to_bytes(4, "big") + sealed + data[fixed + length :]
+    return FIRST_LINES[VERSION] + len(sealed).to_bytes(4, "big") + sealed + data[fixed + length :]
 
 
 def head_of(path: Path, data: bytes) -> dict[str, object]:
@@ -112,6 +116,29 @@ def test_a_parcel_reads_back_in_any_order(tmp_path: Path) -> None:
         assert (parcel.head.sender, parcel.head.known_tree_size) == (SENDER, 3)
         with pytest.raises(ProtocolError, match="ends before"):
             parcel.record(3)
+
+
+def test_a_cosignature_stands_beside_the_records(tmp_path: Path) -> None:
+    with opened(tmp_path / "p", written([RECORDS[0], (COSIGNATURE, b"lines"), *RECORDS[1:]])) as p:
+        assert (p.heads, p.cosignature, len(p)) == ([b"head"], b"lines", 3)
+        assert p.record(0) == RECORDS[1]
+
+
+def test_a_parcel_of_version_1_is_read_and_holds_no_cosignature(tmp_path: Path) -> None:
+    data = written(RECORDS, version=PLAIN_VERSION)
+    assert data.startswith(b"psishare-parcel/v1\n")
+    with opened(tmp_path / "p", data) as parcel:
+        assert (parcel.head.version, len(parcel), parcel.cosignature) == (1, 3, None)
+    data = written([(COSIGNATURE, b"lines"), *RECORDS[1:]], version=PLAIN_VERSION)
+    assert refusal(tmp_path / "p", data) == "parcel_malformed"
+
+
+@pytest.mark.parametrize("line", [b"psishare-parcel/v3\n", b"psishare-parcel/v1\n"])
+def test_a_first_line_of_another_version_than_the_head_is_refused(
+    tmp_path: Path, line: bytes
+) -> None:
+    data = written(RECORDS)
+    assert refusal(tmp_path / "p", line + data[FIRST_LINE_BYTES:]) == "parcel_malformed"
 
 
 def test_no_two_parcels_are_known_by_one_digest(tmp_path: Path) -> None:
@@ -130,8 +157,8 @@ def test_a_courier_sees_neither_party_nor_contents() -> None:
 
 def test_a_changed_byte_anywhere_is_found(tmp_path: Path) -> None:
     data = written(RECORDS)
-    head = len(FIRST_LINE) + 4
-    places = [0, len(FIRST_LINE), head, head + 1_200, head + 1_900, len(data) // 2, len(data) - 1]
+    head = FIRST_LINE_BYTES + 4
+    places = [0, FIRST_LINE_BYTES, head, head + 1_200, head + 1_900, len(data) // 2, len(data) - 1]
     for place in places:
         changed = bytearray(data)
         changed[place] ^= 0x01
@@ -140,7 +167,7 @@ def test_a_changed_byte_anywhere_is_found(tmp_path: Path) -> None:
 
 def test_a_parcel_that_is_cut_off_anywhere_is_found(tmp_path: Path) -> None:
     data = written(RECORDS)
-    for length in (0, 10, len(FIRST_LINE) + 4, 500, len(data) // 2, len(data) - 1):
+    for length in (0, 10, FIRST_LINE_BYTES + 4, 500, len(data) // 2, len(data) - 1):
         assert refusal(tmp_path / "p", data[:length]) in {"parcel_malformed", "parcel_damaged"}
     assert refusal(tmp_path / "p", data + b"x") == "parcel_damaged"
 
@@ -178,7 +205,14 @@ def test_a_parcel_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 2}, {"extra": 1}, {"time": "now"}, {"known_tree_size": -1}, {"exchange_id": "x"}],
+    [
+        {"version": 3},
+        {"version": 1},
+        {"extra": 1},
+        {"time": "now"},
+        {"known_tree_size": -1},
+        {"exchange_id": "x"},
+    ],
 )
 def test_a_head_with_wrong_fields_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     data = written(RECORDS)
@@ -197,10 +231,13 @@ def test_a_head_that_is_not_canonical_is_refused(tmp_path: Path) -> None:
     [
         [(99, b"unknown")],
         [(TAGS[Call.OFFER], b"offer"), (LOG_HEAD, b"late")],
+        [(TAGS[Call.OFFER], b"offer"), (COSIGNATURE, b"late")],
+        [(COSIGNATURE, b"one"), (COSIGNATURE, b"two")],
+        [(COSIGNATURE, b"one"), (LOG_HEAD, b"late")],
         [(LOG_HEAD, b"head")] * (HEADS_MAX + 1),
         [(FAULT, b"x" * (MESSAGE_BYTES_MAX + 1))],
     ],
-    ids=["tag", "late head", "heads", "size"],
+    ids=["tag", "late head", "late", "two", "head after it", "heads", "size"],
 )
 def test_records_out_of_place_or_size_are_refused(tmp_path: Path, records: Records) -> None:
     assert refusal(tmp_path / "p", written(records)) == "parcel_malformed"
