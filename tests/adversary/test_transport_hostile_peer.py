@@ -317,6 +317,8 @@ def test_authority_outlives_a_platform_that_stands_still() -> None:
     ):
         assert greet(channel) == "authority"
         os.kill(process.pid, signal.SIGSTOP)
+        # It stands still once all of its threads do, and not as soon as it has been told to.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         start = time.monotonic()
         with pytest.raises(TransportError) as caught:
             greet(channel, timeout_s=0.5)
