@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from psishare.client import SignedMandate as SignedMandate
     from psishare.client import Summary as Summary
     from psishare.client import Table as Table
+    from psishare.client import Witnessed as Witnessed
+    from psishare.client import Witnessing as Witnessing
     from psishare.client import announce_certificate as announce_certificate
+    from psishare.client import ask_witnesses as ask_witnesses
     from psishare.client import certificate_warnings as certificate_warnings
     from psishare.client import check_list as check_list
     from psishare.client import check_offer as check_offer
@@ -97,7 +100,10 @@ __all__ = [
     "SignedMandate",
     "Summary",
     "Table",
+    "Witnessed",
+    "Witnessing",
     "announce_certificate",
+    "ask_witnesses",
     "certificate_warnings",
     "check_list",
     "check_offer",

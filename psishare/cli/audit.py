@@ -16,6 +16,7 @@ from psishare.cli import (
     audit_reconcile,
     audit_replay,
     audit_report,
+    audit_witness,
 )
 from psishare.cli.console import number, print_json_list, say, say_fields
 from psishare.cli.exchange_list import ExchangeList
@@ -47,6 +48,7 @@ app.command("dataset-check", epilog=example(audit_dataset.CHECK_EXAMPLE))(
 )
 app.command(epilog=example(audit_prove.PROVE_EXAMPLE))(audit_prove.prove)
 app.command("check-proof", epilog=example(audit_prove.CHECK_EXAMPLE))(audit_prove.check_proof)
+app.command(epilog=example(audit_witness.EXAMPLE))(audit_witness.witness)
 app.command("report", epilog=example(audit_report.EXAMPLE))(audit_report.report)
 app.command("open", epilog=example(audit_open.OPEN_EXAMPLE))(audit_open.open_)
 app.command("shred", epilog=example(audit_open.SHRED_EXAMPLE))(audit_open.shred)

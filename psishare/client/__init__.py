@@ -50,6 +50,7 @@ from psishare.client.served_list import ListSource
 from psishare.client.server import Server
 from psishare.client.session import Session
 from psishare.client.succession import pin_successor, succeed_party
+from psishare.client.witnessing import Witnessed, Witnessing, ask_witnesses
 from psishare.exchange.left_open import Resumable
 from psishare.exchange.list_quality import ListQuality
 from psishare.exchange.prepared_list import KeyColumn
@@ -88,7 +89,10 @@ __all__ = [
     "SignedMandate",
     "Summary",
     "Table",
+    "Witnessed",
+    "Witnessing",
     "announce_certificate",
+    "ask_witnesses",
     "certificate_warnings",
     "check_list",
     "check_offer",

@@ -31,6 +31,21 @@ class _Group:
     threshold: int
 
 
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A witness of a policy that can be asked.
+
+    Attributes:
+        name: as the policy calls it.
+        key: under which it cosigns.
+        url: where it is asked.
+    """
+
+    name: str
+    key: NoteKey
+    url: str
+
+
 class Quorum:
     """A policy, parsed.
 
@@ -45,11 +60,17 @@ class Quorum:
         self._logs: list[NoteKey] = []
         self._parts: dict[str, NoteKey | _Group] = {}
         self._taken: set[str] = set()
+        self._witnesses: list[Witness] = []
         self._quorum: str | None = None
         for number, words in _lines(text):
             self._take(number, words)
         if self._quorum is None:
             raise _malformed("has no quorum line")
+
+    @property
+    def witnesses(self) -> tuple[Witness, ...]:
+        """The witnesses that have a URL, in the policy's order."""
+        return tuple(self._witnesses)
 
     def require_log(self, owner: Card) -> None:
         """Require the policy to be about a party's log.
@@ -95,8 +116,9 @@ class Quorum:
         match words:
             case ["log", key] | ["log", key, _]:
                 self._logs.append(_key(number, key, (SignatureType.ED25519,)))
-            case ["witness", name, key] | ["witness", name, key, _]:
+            case ["witness", name, key, *url] if len(url) <= 1:
                 self._define(number, name, _key(number, key, _COSIGNING))
+                self._witnesses += [Witness(name, NoteKey.parse(key), each) for each in url]
             case ["group", name, threshold, *members] if members:
                 self._define(number, name, self._group(number, threshold, members))
             case ["quorum", name] if self._quorum is None and (name == NONE or name in self._parts):

@@ -370,9 +370,20 @@ REASONS: tuple[Reason, ...] = (
         },
     ),
     *_rows(
+        PeerError,
+        (),
+        {
+            "witness_failed": "A witness answers what its protocol does not have.",
+            "witness_refused": "A witness does not take this log.",
+        },
+    ),
+    *_rows(
         TransportError,
         (),
-        {"answer_awaited": "The answer is still to come, by the next parcel."},
+        {
+            "answer_awaited": "The answer is still to come, by the next parcel.",
+            "witness_unreachable": "A witness does not answer.",
+        },
     ),
     *_rows(
         TransportError,
@@ -548,6 +559,7 @@ REASONS: tuple[Reason, ...] = (
             "revocations_unreadable": "A revocation list that is held cannot be read.",
             "metrics_not_loopback": "Health and metrics were to be answered for other machines.",
             "settings_invalid": "A setting in party.toml is unknown or wrong; it is named.",
+            "witness_missing": "No witness of the policy has a URL.",
             "log_key_reused": "A signer's key has signed for the log already.",
             "log_rotation_missing": "One pair of keys alone signs the log: there is no overlap to end.",
             "log_rotation_pending": "Two pairs of keys sign the log already.",

@@ -64,6 +64,7 @@ def test_the_commands_are_those_that_the_documentation_names() -> None:
             "audit dataset-answer",
             "audit dataset-check",
             "audit check-proof",
+            "audit witness",
         ),
     }
 
