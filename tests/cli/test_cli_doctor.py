@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from cli_stage import AUTHORITY, ISSUER, PLATFORM, Office, psi
 import psishare
 from psishare.audit.entry import LogCreated
 from psishare.audit.log import Log
-from psishare.client.doctor import machine, own
+from psishare.client.doctor import machine, own, records, trade
 from psishare.client.opened_home import log_signers
 from psishare.exchange.register import Register, State
 from psishare.parties import expiry
@@ -36,7 +36,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     made.encode()
     with made.serving() as server:
         out = made.folder / "out.csv"
-        ran = psi(*made.asking(server.address, made.mandate(), "--out", out, "--json"))
+        mandate = made.mandate(erase_by=datetime.now(UTC) + timedelta(days=2))
+        ran = psi(*made.asking(server.address, mandate, "--out", out, "--json"))
         server.end(signal.SIGTERM)
     assert ran.code == 0
     return made
@@ -204,6 +205,11 @@ def revoked_dataset(home: Path, _patch: pytest.MonkeyPatch) -> None:
     (home / "datasets" / "customers" / "epoch-1" / "revoked").write_bytes(b"")
 
 
+def old_epoch(home: Path, patch: pytest.MonkeyPatch) -> None:
+    write(home / "policy.toml", "version = 1\nmax_epoch_days = 30\n")
+    patch.setattr(trade, "now", lambda: datetime.now(UTC) + timedelta(days=31))
+
+
 def absent_dataset(home: Path, _patch: pytest.MonkeyPatch) -> None:
     write(home / "party.toml", '\n[serve]\ndataset = ["devices"]\n')
 
@@ -256,6 +262,7 @@ FAULTS: dict[str, tuple[Plant, int, str]] = {
     "state_version": (newer_state, 3, "version of psishare"),
     "shard_invalid": (damaged_shard, 8, ""),
     "dataset_retired": (revoked_dataset, 0, "psishare dataset encode"),
+    "epoch_too_old": (old_epoch, 0, "psishare dataset rotate"),
     "setting_names_nothing": (absent_dataset, 3, "psishare dataset encode"),
     "timeout_short": (short_timeout, 0, "30 s or more"),
     "exchange_pending": (pending, 0, "start `serve`"),
@@ -279,6 +286,21 @@ def test_planted_fault_is_found_with_its_mend(
     assert code in found, found
     assert mend in found[code]["mend"]
     assert ran == exit_code
+
+
+def test_what_a_mandate_wants_destroyed_is_told_of_when_it_is_due(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path(shutil.copytree(office.home(AUTHORITY), tmp_path / "police"))
+    assert "erasure_overdue" not in examined(home)[1]
+    monkeypatch.setattr(records, "now", lambda: datetime.now(UTC) + timedelta(days=3))
+    code, found = examined(home)
+    assert code == 0
+    assert "1 exchanges keep openings" in found["erasure_overdue"]["message"]
+    [folder] = (home / "exchanges").iterdir()
+    for path in folder.iterdir():
+        path.unlink()
+    assert "erasure_overdue" not in examined(home)[1]
 
 
 def test_every_fault_of_several_is_found_at_once(

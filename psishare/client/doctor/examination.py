@@ -30,6 +30,9 @@ OF_LOGGING: dict[str, Check] = {
     "settings": trade.settings,
     "protocols": machine.protocols,
 }
+OF_AUTHORITY: dict[str, Check] = {
+    "erasure": records.erasure,
+}
 OF_PLATFORM: dict[str, Check] = {
     "policy": trade.policy,
     "datasets": trade.datasets,
@@ -58,6 +61,8 @@ def examine(
     checks = dict(OF_ANY)
     if home.card.role in LOGGING_ROLES:
         checks |= OF_LOGGING
+    if home.card.role == "authority":
+        checks |= OF_AUTHORITY
     if home.card.role == "platform":
         checks |= OF_PLATFORM
     for name, check in checks.items():

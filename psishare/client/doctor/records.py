@@ -12,8 +12,12 @@ from psishare.audit.fsck import check_log_folder
 from psishare.client.doctor.finding import Finding
 from psishare.client.opened_home import open_log
 from psishare.errors import ExitCode
+from psishare.exchange.document import now
+from psishare.exchange.offer import Offer
 from psishare.exchange.register import Register, State
+from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
+from psishare.mandates.envelope import read_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +138,26 @@ def exchanges(home: Home) -> Iterator[Finding]:
     elif not pending and not held:
         work = f"{len(left)} are under way" if left else "none is open"
         yield Finding.fine("exchanges", work)
+
+
+def erasure(home: Home) -> Iterator[Finding]:
+    """Look whether an authority still keeps what its mandates want destroyed by now."""
+    archive, overdue = MandateArchive(home.mandates_path), 0
+    for row in _rows(home):
+        folder = home.exchanges_path / row.exchange_id.hex()
+        envelope = archive.get(Offer.parse(row.offer).mandate_sha256) if folder.exists() else None
+        by = read_envelope(envelope).mandate.erase_by if envelope is not None else None
+        overdue += by is not None and by < now() and any(folder.iterdir())
+    if overdue:
+        yield Finding.warning(
+            "erasure",
+            "erasure_overdue",
+            f"{overdue} exchanges keep openings or elements past their mandates' `erase_by`",
+            mend="Delete their files, as docs/operations.md says under retention and erasure; "
+            "`psishare exchange list` names the exchanges.",
+        )
+    else:
+        yield Finding.fine("erasure", "nothing is kept past a mandate's `erase_by`")
 
 
 def _rows(home: Home) -> list[Row]:

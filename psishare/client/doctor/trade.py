@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from psishare.client.doctor.finding import Finding
 from psishare.client.opened_home import open_log
 from psishare.datasets.store import DatasetStore
-from psishare.errors import PsishareError
+from psishare.errors import ConfigError, PsishareError
+from psishare.exchange.document import now
 from psishare.exchange.journal import Journal
 from psishare.exchange.publication import Publication
 from psishare.mandates.policy import Policy
@@ -37,7 +38,7 @@ def policy(home: Home) -> Iterator[Finding]:
 
 def datasets(home: Home) -> Iterator[Finding]:
     """Look whether each dataset's newest epoch is whole, published, and has its key."""
-    store = _store(home)
+    store, rules = _store(home), _readable_policy(home)
     log = open_log(home)
     publication = Publication(home, log, Journal(log))
     names = store.names()
@@ -56,12 +57,27 @@ def datasets(home: Home) -> Iterator[Finding]:
                 f"{what}, is revoked, or its key is destroyed: it is not served",
                 mend="Encode a new epoch with `psishare dataset encode`.",
             )
+        elif (rule := rules.epoch_rule(dataset.began, now())) is not None and not rule.passes:
+            yield Finding.warning(
+                "datasets",
+                "epoch_too_old",
+                f"{what}, began on {dataset.began:%Y-%m-%d}: by the policy it is neither delivered nor asked",
+                mend="Make a new epoch with `psishare dataset rotate`.",
+            )
         else:
             yield Finding.fine(
                 "datasets", f"{what}: {signed.manifest.items:,} items, every shard whole"
             )
     if not names:
         yield Finding.fine("datasets", "none is encoded")
+
+
+def _readable_policy(home: Home) -> Policy:
+    try:
+        return Policy.load(home.policy_path)
+    except ConfigError:
+        # That it is not valid is the finding of `policy`.
+        return Policy()
 
 
 def settings(home: Home) -> Iterator[Finding]:
