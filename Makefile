@@ -17,7 +17,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check docs format lint types imports stubs licences wire rust-test wheel \
-	bench bench-full bench-concurrency bench-tables campaign fuzz interop clean
+	bench bench-full bench-concurrency bench-tables bench-audit campaign fuzz interop clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -91,6 +91,9 @@ bench-concurrency: setup  ## 100 exchanges at once from 4 clients against one se
 bench-tables: setup  ## 20 million rows through reading and canonicalising; speed of each kind
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m benchmarks.identifiers
+
+bench-audit: setup  ## an append beside the disk's own fsync; a bundle of 100,000 exchanges verified
+	$(BIN)/python -m benchmarks.audit
 
 campaign: setup  ## 200 exchanges among kills and cuts; 500 killed log writers, 120 killed servers; tampering
 	PYTHONPATH=tests:tests/cli:. $(BIN)/python tests/exchange_campaign.py

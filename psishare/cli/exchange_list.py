@@ -6,8 +6,8 @@ until then they lie on the disk, in a file without a name.
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from psishare.cli.console import moment, number, say_long_table, say_table, short
@@ -17,10 +17,27 @@ if TYPE_CHECKING:
 
     from psishare.evidence.verify import ExchangeVerdict
 
+MEMBERS = (
+    "exchange_id",
+    "peer",
+    "ending",
+    "protocol",
+    "dataset",
+    "kind",
+    "output",
+    "rows",
+    "mandate_id",
+    "mandate",
+    "reason",
+    "time",
+)
+"""What ``--json`` says of each exchange, by the names that its verdict has for it."""
 HEADERS = ("exchange", "with", "of", "#rows", "ended", "mandate", "at (UTC)")
 LONG = 1_000
 """From how many on a table is printed as it is read, and not folded to a terminal's width."""
 _WRITTEN_AT_ONCE = 512
+_INSERT = "INSERT INTO exchanges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_told = attrgetter("index", *MEMBERS)
 
 
 class ExchangeList:
@@ -30,22 +47,21 @@ class ExchangeList:
         self._table = sqlite3.connect("", isolation_level=None)
         self._table.execute("PRAGMA journal_mode=OFF")
         self._table.execute("PRAGMA cache_size=-4096")
-        self._table.execute("CREATE TABLE exchanges (place INTEGER, told TEXT)")
-        self._waiting: list[tuple[int, str]] = []
+        self._table.execute(f"CREATE TABLE exchanges (place INTEGER, {', '.join(MEMBERS)})")
+        self._waiting: list[tuple[Any, ...]] = []
         self._n = 0
 
     def add(self, exchange: ExchangeVerdict) -> None:
         """Add an exchange."""
-        self._waiting.append((exchange.index, json.dumps(_document(exchange))))
+        self._waiting.append(_told(exchange))
         self._n += 1
         if len(self._waiting) >= _WRITTEN_AT_ONCE:
             self._write()
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield what ``--json`` says of each exchange, in the order in which they were first logged."""
-        self._write()
-        for (told,) in self._table.execute("SELECT told FROM exchanges ORDER BY place"):
-            yield json.loads(told)
+        for _place, *values in self._all():
+            yield dict(zip(MEMBERS, values, strict=True))
 
     def say(self) -> None:
         """Print a table of the exchanges; nothing where there are none."""
@@ -60,29 +76,16 @@ class ExchangeList:
 
     def _write(self) -> None:
         self._table.execute("BEGIN")
-        self._table.executemany("INSERT INTO exchanges VALUES (?, ?)", self._waiting)
+        self._table.executemany(_INSERT, self._waiting)
         self._table.execute("COMMIT")
         self._waiting.clear()
 
+    def _all(self) -> sqlite3.Cursor:
+        self._write()
+        return self._table.execute("SELECT * FROM exchanges ORDER BY place")
+
     def _rows(self) -> Iterator[tuple[str, ...]]:
         return map(_row, self.documents())
-
-
-def _document(exchange: ExchangeVerdict) -> dict[str, Any]:
-    return {
-        "exchange_id": exchange.exchange_id,
-        "peer": exchange.peer,
-        "ending": exchange.ending.value,
-        "protocol": exchange.protocol,
-        "dataset": exchange.dataset,
-        "kind": exchange.kind,
-        "output": exchange.output,
-        "rows": exchange.rows,
-        "mandate_id": exchange.mandate_id,
-        "mandate": exchange.mandate,
-        "reason": exchange.reason,
-        "time": exchange.time,
-    }
 
 
 def _row(told: dict[str, Any]) -> tuple[str, ...]:
