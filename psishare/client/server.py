@@ -365,10 +365,10 @@ def _reopened(home: Home) -> Home:
     """Return a home with the card that lies in it now.
 
     Raises:
-        ConfigError: ``key_mismatch``: it is another party's, or of other signing keys.
+        ConfigError: ``key_mismatch``: it is another party's, or of another pinned key.
     """
     fresh = home.reopened()
-    if (fresh.id, fresh.card.log_keys) != (home.id, home.card.log_keys):
+    if (fresh.id, fresh.card.log_key) != (home.id, home.card.log_key):
         raise ConfigError(
             f"the card in {home.path} is not of the party that serves",
             mend="Stop the server, then start it with the home that it is to serve.",
