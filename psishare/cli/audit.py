@@ -39,7 +39,9 @@ app.command(epilog=example(audit_fsck.EXAMPLE))(audit_fsck.fsck)
 app.command(epilog=example(audit_export.EXAMPLE, audit_export.PERIOD_EXAMPLE))(audit_export.export)
 app.command("reconcile", epilog=example(audit_reconcile.EXAMPLE))(audit_reconcile.reconcile_logs)
 app.command("replay", epilog=example(audit_replay.EXAMPLE))(audit_replay.replay_exchange)
-app.command("dataset-ask", epilog=example(audit_dataset.ASK_EXAMPLE))(audit_dataset.dataset_ask)
+app.command(
+    "dataset-ask", epilog=example(audit_dataset.ASK_EXAMPLE, audit_dataset.UPDATED_EXAMPLE)
+)(audit_dataset.dataset_ask)
 app.command("dataset-answer", epilog=example(audit_dataset.ANSWER_EXAMPLE))(
     audit_dataset.dataset_answer
 )

@@ -2,7 +2,7 @@
 
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,14 +17,28 @@ from psishare.evidence.trust import trusted_card
 from psishare.keys.sealing import seal
 from psishare.parties.home import Home as PartyHome
 
+if TYPE_CHECKING:
+    from psishare.datasets.listed import ChangeKind
+
 ASK_EXAMPLE = "psishare audit dataset-ask ask.bin --home auditor --data customers.csv ..."
 ANSWER_EXAMPLE = "psishare audit dataset-answer ask.bin answer.bin --dataset customers ..."
+UPDATED_EXAMPLE = (
+    "psishare audit dataset-ask ask.bin --change remove=gone.csv --change add=new.csv ..."
+)
 CHECK_EXAMPLE = "psishare audit dataset-check ask.bin answer.bin --home auditor --data ..."
 
 INFO = b"psishare/dataset-replay/v1"
 SEED_BYTES = 32
 
 Data = Annotated[Path, typer.Option(metavar="FILE", help="The platform's whole list.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--change",
+        metavar="add=FILE|remove=FILE",
+        help="What an update added or removed since, oldest first; give it again for each.",
+    ),
+]
 Request = Annotated[Path, typer.Argument(metavar="REQUEST", help="The blinded list.")]
 Answer = Annotated[Path, typer.Argument(metavar="ANSWER", help="The platform's answer.")]
 
@@ -35,6 +49,7 @@ def dataset_ask(
     home: Home,
     data: Data,
     key: Key,
+    change: Changes = None,
     namespace: Namespace = "",
     region: Region = None,
     overwrite: Overwrite = False,
@@ -42,12 +57,15 @@ def dataset_ask(
 ) -> None:
     """Blind a platform's whole list, so that the platform can answer for its dataset.
 
+    Where the dataset was updated, --data is the list that it was encoded from, and each --change what an
+    update removed or added since, oldest first; the same for the check.
+
     Beside the file goes another, ending in .seed, which only this home opens: keep it for the check.
     """
     from psishare.datasets.replay import make_request  # noqa: PLC0415  help must not load it
 
     party = PartyHome.open(home)
-    identifiers = _distinct(data, key, namespace, region)
+    identifiers = _listed(data, change, key, namespace, region).asked
     seed = secrets.token_bytes(SEED_BYTES)
     made = make_request(identifiers, seed)
     sealed = seal(party.card.sealing_key_bytes, seed, info=INFO, aad=b"")
@@ -97,6 +115,7 @@ def dataset_check(
         Path,
         typer.Option(metavar="BUNDLE|LOGDIR", help="The platform's log: what it has published."),
     ],
+    change: Changes = None,
     namespace: Namespace = "",
     region: Region = None,
     as_json: Json = False,
@@ -115,7 +134,7 @@ def dataset_check(
     result = check_answer(
         _whole(request, "the request"),
         _whole(answer, "the answer"),
-        _distinct(data, key, namespace, region),
+        _listed(data, change, key, namespace, region),
         seed,
         trusted_card(cards, owner).log_key,
     )
@@ -153,6 +172,20 @@ def _distinct(data: Path, key: str, namespace: str, region: str | None) -> Any:
 
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
     return prepare(psishare.open_table(data), column, lambda _rows: None).distinct
+
+
+def _listed(
+    data: Path, changes: list[str] | None, key: str, namespace: str, region: str | None
+) -> Any:
+    from psishare.datasets.listed import listed_dataset  # noqa: PLC0415  it loads what is native
+
+    told: list[tuple[ChangeKind, Any]] = []
+    for change in changes or []:
+        kind, _equals, file = change.partition("=")
+        if kind not in ("add", "remove") or not file:
+            raise typer.BadParameter("--change is add=FILE or remove=FILE")
+        told.append((cast("ChangeKind", kind), _distinct(Path(file), key, namespace, region)))
+    return listed_dataset(_distinct(data, key, namespace, region), told)
 
 
 def _seed_file(request: Path) -> Path:

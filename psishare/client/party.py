@@ -444,7 +444,7 @@ class Party:
 
         Raises:
             VerificationError: ``replay_malformed``.
-            InputError: ``list_differs``: it is not about as many identifiers as the dataset holds.
+            InputError: ``list_differs``: it is not about as many identifiers as the dataset's parts hold.
             ConfigError: there is no such dataset, or its key is gone.
             AuditError: the log cannot take the entry; then nothing is evaluated.
         """

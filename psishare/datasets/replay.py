@@ -1,17 +1,19 @@
 """Replay of a dataset: whether a platform's published set is exactly a list, without its key (dataset.md, section 8).
 
-The auditor blinds the list and the platform answers with proofs; then the auditor makes the shards again
+A dataset that was updated is its list and what each update changed. The auditor blinds the list and the platform answers with proofs; then the auditor makes the shards again
 and compares them with the manifest's. The platform's key stays where it is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from psishare import _native
 from psishare.datasets.manifest import LABEL, SignedManifest, parse_manifest
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psishare.datasets.dataset import Dataset
+    from psishare.datasets.listed import ListedDataset
+    from psishare.datasets.manifest import Manifest
     from psishare.keys.signer import Signer
 
 FRAME_ROWS = 32_768
@@ -42,8 +46,9 @@ class DatasetReplay:
 
     Attributes:
         signed: the manifest that was answered for.
-        listed: distinct identifiers of the list.
-        shard: the first shard that the list does not give; None where it gives them all.
+        listed: distinct identifiers that the lists give.
+        shard: the first shard that they do not give; None where they give them all. One more than the
+            last where they tell of a part that the manifest has not.
     """
 
     signed: SignedManifest
@@ -55,7 +60,7 @@ def make_request(identifiers: pa.Array, seed: bytes) -> bytes:
     """Blind a whole list for the platform to answer.
 
     Args:
-        identifiers: canonical and distinct, ``binary`` or ``large_binary``, shape ``(n,)``.
+        identifiers: canonical, ``binary`` or ``large_binary``, shape ``(n,)``: ``ListedDataset.asked``.
         seed: 32 bytes of the operating system's randomness, used for nothing else.
     """
     secret = _native.Seed.from_secret_bytes(seed)
@@ -94,16 +99,16 @@ def answer_request(request: bytes, dataset: Dataset, signer: Signer) -> bytes:
 
 
 def require_whole(n_elements: int, dataset: Dataset) -> None:
-    """Refuse a request that is not about the whole set: a replay is no way to ask about a few.
+    """Refuse a request that is not about every item of every part: a replay is no way to ask about a few.
 
     Raises:
         InputError: ``list_differs``.
     """
-    items = dataset.manifest.items
+    items = sum(part.items for part in dataset.manifest.parts if part.change != "remove")
     if n_elements != items:
         raise InputError(
-            f"the request is about {n_elements:,} identifiers, and the dataset holds {items:,}",
-            mend="Blind the whole list that the dataset was encoded from.",
+            f"the request is about {n_elements:,} identifiers, and the dataset's parts hold {items:,}",
+            mend="Blind the whole list that the dataset was encoded from, and what each update changed.",
             reason="list_differs",
         )
 
@@ -118,71 +123,107 @@ def request_size(request: bytes) -> int:
 
 
 def check_answer(
-    request: bytes, answer: bytes, identifiers: pa.Array, seed: bytes, public_key: bytes
+    request: bytes, answer: bytes, listed: ListedDataset, seed: bytes, public_key: bytes
 ) -> DatasetReplay:
-    """Make a dataset's shards again from a list and the platform's answer, and compare.
+    """Make a dataset's shards again from lists and the platform's answer, and compare, part by part.
 
     Args:
         request: what was sent.
         answer: what came back.
-        identifiers: the list, as it was blinded.
+        listed: the lists, as they were blinded.
         seed: the request's.
         public_key: the platform's Ed25519 key, from where the auditor trusts it.
 
     Raises:
         VerificationError: the answer is malformed, of another request, or not signed by the platform.
         ProtocolError: a proof is wrong: it was not evaluated with the manifest's key.
-        InputError: ``dataset_updated``; ``list_differs``, the request is of another list or seed.
+        InputError: ``list_differs``, the request is of another list or seed.
     """
     _elements(request)
+    identifiers = listed.asked
     if make_request(identifiers, seed) != request:
         raise InputError(
             "the request was not made of this list with this seed",
-            mend="Give the list, kind and region with which the request was made.",
+            mend="Give the list, changes, kind and region with which the request was made.",
             reason="list_differs",
         )
     signed, rest = _open(request, answer, public_key)
-    manifest = signed.manifest
-    if len(manifest.parts) != 1:
-        raise InputError(
-            "the dataset was updated since it was encoded, and cannot be replayed from one list",
-            mend="Replay an epoch as it was encoded: ask for `psishare dataset rotate` first.",
-            reason="dataset_updated",
-        )
     secret = _native.Seed.from_secret_bytes(seed)
-    found = list(_finalized(rest, identifiers, secret, signed))
-    bits, part = manifest.fingerprint_bits, manifest.parts[0]
-    runs = [_native.sort_distinct(pa.concat_arrays(found), bits=bits)] if found else []
-    for place in manifest.places():
-        data, _items = _native.shard_encode(
-            runs, bits=bits, prefix_bits=part.prefix_bits, prefix=place.prefix
-        )
-        if hashlib.sha256(data).hexdigest() != place.shard.sha256:
-            return DatasetReplay(signed, len(identifiers), place.index)
-    return DatasetReplay(signed, len(identifiers), None)
+    fingerprints = _finalized(rest, identifiers, secret, signed)
+    shard = _first_other(signed.manifest, listed, fingerprints)
+    return DatasetReplay(signed, len(listed.held), shard)
+
+
+def _first_other(
+    manifest: Manifest, listed: ListedDataset, fingerprints: pa.FixedSizeBinaryArray
+) -> int | None:
+    """Return the first shard that the lists do not give; None where they give every part."""
+    places = manifest.places()
+    index = 0
+    for told, part in zip(_told(listed, fingerprints), manifest.parts, strict=False):
+        change, held = told
+        runs = [_native.sort_distinct(held, bits=manifest.fingerprint_bits)] if len(held) else []
+        for place in itertools.islice(places, len(part.shards)):
+            data, _items = _native.shard_encode(
+                runs,
+                bits=manifest.fingerprint_bits,
+                prefix_bits=part.prefix_bits,
+                prefix=place.prefix,
+            )
+            digest = hashlib.sha256(data).hexdigest()
+            if change != part.change or digest != place.shard.sha256:
+                return place.index
+        index += len(part.shards)
+    return None if len(listed.parts) == len(manifest.parts) else index
+
+
+def _told(
+    listed: ListedDataset, fingerprints: pa.FixedSizeBinaryArray
+) -> Iterator[tuple[str, pa.FixedSizeBinaryArray]]:
+    """Yield each part that the lists tell of: what it does, and its fingerprints.
+
+    Args:
+        listed: the lists.
+        fingerprints: of ``listed.asked``, in its order.
+    """
+    asked, start = listed.asked, 0
+    for part in listed.parts:
+        if part.change == "remove":
+            yield part.change, fingerprints.take(pc.index_in(part.identifiers, value_set=asked))
+            continue
+        yield part.change, fingerprints.slice(start, len(part.identifiers))
+        start += len(part.identifiers)
 
 
 def _finalized(
     data: bytes, identifiers: pa.Array, seed: _native.Seed, signed: SignedManifest
-) -> Iterator[pa.FixedSizeBinaryArray]:
-    """Verify each frame's proof, and yield its fingerprints."""
+) -> pa.FixedSizeBinaryArray:
+    """Verify each frame's proof, and return the fingerprints in the order of the identifiers."""
     place = 0
+    bits = signed.manifest.fingerprint_bits
+    found = [pa.array([], pa.binary(-(-bits // 8)))]
+    indices = [pa.array([], pa.uint64())]
     for frame in blinded_frames(seed, identifiers, FRAME_ROWS):
         proof = data[place : place + PROOF_BYTES]
         start, place = place + PROOF_BYTES, place + PROOF_BYTES + len(frame.blinded) * ELEMENT_BYTES
         if place > len(data):
             raise _malformed("is cut short")
-        yield seed.finalize(
-            frame.identifiers,
-            frame.indices,
-            frame.blinded,
-            _array(data[start:place]),
-            proof=proof,
-            public_key=bytes.fromhex(signed.manifest.public_key),
-            bits=signed.manifest.fingerprint_bits,
+        indices.append(frame.indices)
+        found.append(
+            seed.finalize(
+                frame.identifiers,
+                frame.indices,
+                frame.blinded,
+                _array(data[start:place]),
+                proof=proof,
+                public_key=bytes.fromhex(signed.manifest.public_key),
+                bits=bits,
+            )
         )
     if place != len(data):
         raise _malformed("goes on after its last frame")
+    # They come in the order sent, which the seed has drawn.
+    return pa.concat_arrays(found).take(pc.sort_indices(pa.concat_arrays(indices)))
 
 
 def _open(request: bytes, answer: bytes, public_key: bytes) -> tuple[SignedManifest, bytes]:

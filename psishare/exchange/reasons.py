@@ -451,7 +451,6 @@ REASONS: tuple[Reason, ...] = (
             "encoding_invalid": "The text is not in its encoding; the row is named.",
             "encoding_unknown": "There is no such encoding.",
             "exchange_not_found": "This party has no such exchange.",
-            "dataset_updated": "A dataset that was updated cannot be replayed from one list.",
             "file_unreadable": "A file cannot be read.",
             "format_unknown": "The file's format is not known.",
             "address_unknown": "Where the platform listens was not said.",

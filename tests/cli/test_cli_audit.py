@@ -274,3 +274,34 @@ def test_a_dataset_is_replayed_by_an_auditor_without_its_key(
     assert ran.code == 8
     ran = psi("audit", "verify", platform / "log", *trust, "--json")
     assert ran.document["entries"]["dataset.replayed"] == 1
+
+
+def test_an_updated_dataset_is_replayed_from_its_list_and_its_changes(
+    office: Office, tmp_path: Path
+) -> None:
+    platform, auditor = tmp_path / "tele", tmp_path / "auditor"
+    shutil.copytree(office.home(PLATFORM), platform)
+    named = ("--id", "audit.example", "--role", "auditor", "--name", "A", "--no-passphrase")
+    assert psi("party", "init", "--home", auditor, *named).code == 0
+    gone, new = tmp_path / "gone.csv", tmp_path / "new.csv"
+    gone.write_text("number\n+4915112345678\n", encoding="utf-8")
+    new.write_text("number\n+4915187654321\n+33612345679\n", encoding="utf-8")
+    updated = psi(
+        *("dataset", "update", "customers", "--home", platform, "--key", "phone=number"),
+        *("--add", new, "--remove", gone, "--json"),
+    )
+    assert updated.code == 0, updated.out
+    ask, answer = tmp_path / "ask.bin", tmp_path / "answer.bin"
+    listed = ("--data", office.customers, "--key", "phone=number", "--home", auditor, "--json")
+    changes = ("--change", f"remove={gone}", "--change", f"add={new}")
+    asked = ("audit", "dataset-answer", ask, answer, "--dataset", "customers")
+    assert psi("audit", "dataset-ask", ask, *listed).code == 0
+    assert psi(*asked, "--home", platform, "--json").reason == "list_differs"
+    assert psi("audit", "dataset-ask", ask, *listed, *changes, "--overwrite").code == 0
+    assert psi(*asked, "--home", platform, "--json").code == 0
+    trust = ("--trust", office.card(PLATFORM), "--trust", office.card(AUTHORITY))
+    check = ("audit", "dataset-check", ask, answer, *listed, *trust, "--evidence")
+    ran = psi(*check, platform / "log", *changes)
+    assert (ran.code, ran.document["replays"], ran.document["listed"]) == (0, True, 6)
+    assert psi(*check, platform / "log").reason == "list_differs"
+    assert psi("audit", "dataset-ask", ask, *listed, "--change", "new.csv").code == 2
