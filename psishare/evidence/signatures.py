@@ -21,16 +21,46 @@ if TYPE_CHECKING:
 
 
 class Signatures:
-    """Verifies signed statements.
+    """Verifies signed statements: at once, or those that entries need when it is settled, in their order.
 
     Args:
         trust: the cards that the verifier trusts, by party id.
         verified: what has verified so far, where that is to be remembered.
+
+    Attributes:
+        index: the entry that is read; while it is settled, the entry whose signature is verified.
     """
 
     def __init__(self, trust: Mapping[str, Card], verified: DigestSet | None = None) -> None:
         self._trust = trust
         self._verified = verified
+        self._due: list[tuple[int, str, str, bytes, bytes]] = []
+        self.index = 0
+
+    @property
+    def n_due(self) -> int:
+        """How many signatures are to be verified yet."""
+        return len(self._due)
+
+    def require(self, party: str, label: str, payload: bytes, signature: bytes) -> None:
+        """Require a party's statement, as ``verify`` has it, by the time that it is settled.
+
+        Raises:
+            ConfigError: the party's card is not among those that are trusted.
+        """
+        trusted_card(self._trust, party)
+        self._due.append((self.index, party, label, payload, signature))
+
+    def settle(self) -> None:
+        """Verify what is due, in the order in which it was required.
+
+        Raises:
+            VerificationError: of the first signature that is wrong; ``index`` is that of its entry.
+        """
+        due, self._due = self._due, []
+        for index, party, label, payload, signature in due:
+            self.index = index
+            self.verify(party, label, payload, signature)
 
     def verify(self, party: str, label: str, payload: bytes, signature: bytes) -> None:
         """Verify a party's statement.

@@ -23,27 +23,31 @@ from psishare.audit.entry import (
     ExchangeRefused,
     ExchangeRejected,
 )
-from psishare.errors import VerificationError
+from psishare.errors import ConfigError, PsishareError, VerificationError
 from psishare.evidence.digest_set import DigestSet
 from psishare.evidence.held import HeldOffer, HeldOffers
 from psishare.evidence.mandate_book import COVERS, NOT_SEEN
 from psishare.evidence.signatures import Signatures
 from psishare.evidence.told import (
     contradiction,
+    require_closing,
     require_counts,
+    require_last_request,
+    require_opening,
     require_timely,
     require_told_alike,
-    verify_closing,
-    verify_last_request,
-    verify_opening,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from psishare.evidence.mandate_book import MandateBook
     from psishare.exchange.offer import Answer, Offer
     from psishare.parties.card import Card
+
+
+SETTLED_AT_ONCE = 256
+"""How many signatures are verified at a time."""
 
 
 class Ending(StrEnum):
@@ -151,15 +155,61 @@ class Story:
             VerificationError: the entry cannot be, or is not signed as it says.
             ConfigError: the card of a party is not among those that are trusted.
         """
+        verdict = self._read(index, entry)
+        self._settle()
+        return verdict
+
+    def read(self, entries: Iterable[tuple[int, Entry]]) -> Iterator[ExchangeVerdict]:
+        """Read entries in order, and yield the verdict on each exchange that they end.
+
+        Signatures are verified some entries at a time: one by one between entries each costs a tenth more,
+        because either finds the processor's caches full of the other. No verdict is yielded before every
+        signature up to its entry has verified, and what is wrong first in the log is what is named.
+
+        Raises:
+            As ``take``, and whatever the entries raise.
+        """
+        ready: list[ExchangeVerdict] = []
+        try:
+            for index, entry in entries:
+                verdict = self._read(index, entry)
+                if verdict is not None:
+                    ready.append(verdict)
+                if self._signatures.n_due >= SETTLED_AT_ONCE:
+                    self._settle()
+                    yield from ready
+                    ready.clear()
+        except PsishareError:
+            self._settle()
+            raise
+        self._settle()
+        yield from ready
+
+    def _read(self, index: int, entry: Entry) -> ExchangeVerdict | None:
+        """Read an entry; of the signatures that it needs those are verified that a fault comes after."""
+        self._signatures.index = index
         try:
             return self._take(index, entry)
         except VerificationError as error:
-            raise VerificationError(
-                f"entry {index} of the log of {self.owner.id}: {error.message}",
-                mend=error.mend,
-                reason=error.reason,
-                party=error.party,
-            ) from error
+            self._settle()
+            raise self._at(index, error) from error
+        except ConfigError:
+            self._settle()
+            raise
+
+    def _settle(self) -> None:
+        try:
+            self._signatures.settle()
+        except VerificationError as error:
+            raise self._at(self._signatures.index, error) from error
+
+    def _at(self, index: int, error: VerificationError) -> VerificationError:
+        return VerificationError(
+            f"entry {index} of the log of {self.owner.id}: {error.message}",
+            mend=error.mend,
+            reason=error.reason,
+            party=error.party,
+        )
 
     def offer(self, exchange_id: str, peer: str) -> Offer | None:
         """Return the offer of an exchange that stands open, or None where it does not."""
@@ -224,7 +274,7 @@ class Story:
             raise contradiction("opens an exchange that was told of before")
         self._require_known(entry)
         self._held.open(*key)
-        offer, answer = verify_opening(entry, self._signatures, self.owner.id)
+        offer, answer = require_opening(entry, self._signatures, self.owner.id)
         require_told_alike(entry, offer, answer)
         require_timely(entry, offer, answer, self.owner.id)
         mandate = self._judge(entry, offer, answer)
@@ -240,7 +290,7 @@ class Story:
         told = self._end(entry)
         if told is None:
             raise contradiction("closes an exchange that is not open")
-        receipt = verify_closing(entry, told.entry, (told.offer, told.answer), self._signatures)
+        receipt = require_closing(entry, told.entry, (told.offer, told.answer), self._signatures)
         requests = receipt.requests
         mandate = self._asked(told, entry, requests.frames, requests.transcript)
         return _of_open(told, entry, Ending.CLOSED, mandate)
@@ -257,7 +307,7 @@ class Story:
             # The offer went out, and the process ended before an answer was logged.
             return _unopened(index, entry, Ending.ABORTED)
         if entry.frames:
-            verify_last_request(entry, told.offer, self._signatures)
+            require_last_request(entry, told.offer, self._signatures)
         mandate = self._asked(told, entry, entry.frames, entry.requests_transcript)
         return _of_open(told, entry, Ending.ABORTED, mandate)
 

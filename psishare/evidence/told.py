@@ -1,7 +1,7 @@
 """What a log tells of one exchange, against what both parties signed.
 
-Every field of an entry that repeats a signed document is compared with it; every signature is verified
-with the keys of cards that the verifier trusts.
+Every field of an entry that repeats a signed document is compared with it; every signature is required of
+the keys of cards that the verifier trusts, and verified when whoever reads the log settles them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SAME_MOMENT = timedelta(seconds=900)
 """How far apart two logs may have what happened at once: by two clocks, and each waiting for its disk."""
 
 
-def verify_opening(
+def require_opening(
     entry: ExchangeOpened, signatures: Signatures, owner: str
 ) -> tuple[Offer, Answer]:
-    """Verify offer and answer with the keys of the cards that are trusted."""
+    """Return offer and answer, and require that they are signed with keys of cards that are trusted."""
     offer_bytes, answer_bytes = signed_bytes(entry.offer), signed_bytes(entry.answer)
     offer, answer = Offer.parse(offer_bytes), Answer.parse(answer_bytes)
     if {offer.authority, offer.platform} != {owner, entry.peer}:
@@ -39,7 +39,7 @@ def verify_opening(
         (offer.authority, OFFER, offer_bytes, entry.offer_signature),
         (offer.platform, ANSWER, answer_bytes, entry.answer_signature),
     ):
-        signatures.verify(party, label, document, signed_bytes(signature))
+        signatures.require(party, label, document, signed_bytes(signature))
     return offer, answer
 
 
@@ -95,13 +95,13 @@ def require_timely(entry: ExchangeOpened, offer: Offer, answer: Answer, owner: s
         raise contradiction("is of another time than the answer that it holds")
 
 
-def verify_closing(
+def require_closing(
     entry: ExchangeClosed,
     opened: ExchangeOpened,
     documents: tuple[Offer, Answer],
     signatures: Signatures,
 ) -> Receipt:
-    """Verify both signatures of a receipt, and that it is what this exchange came to.
+    """Require both signatures of a receipt, and that it is what this exchange came to.
 
     Raises:
         VerificationError: it is not.
@@ -113,7 +113,7 @@ def verify_closing(
         (receipt.authority, entry.authority_signature),
         (receipt.platform, entry.platform_signature),
     ):
-        signatures.verify(party, RECEIPT, document, signed_bytes(signature))
+        signatures.require(party, RECEIPT, document, signed_bytes(signature))
     _require_receipt(entry, receipt, opened, documents)
     return receipt
 
@@ -199,8 +199,8 @@ def _n_frames(rows: int, frame_rows: int) -> int:
     return -(-rows // frame_rows)
 
 
-def verify_last_request(entry: ExchangeAborted, offer: Offer, signatures: Signatures) -> None:
-    """Verify the authority's signature over the last request before an abort."""
+def require_last_request(entry: ExchangeAborted, offer: Offer, signatures: Signatures) -> None:
+    """Require the authority's signature over the last request before an abort."""
     statement = frame_statement(
         offer.exchange_id,
         entry.frames - 1,
@@ -208,7 +208,7 @@ def verify_last_request(entry: ExchangeAborted, offer: Offer, signatures: Signat
         entry.rows - (entry.frames - 1) * offer.frame_rows,
     )
     signature = signed_bytes(entry.last_signature or "")
-    signatures.verify(offer.authority, REQUEST, statement, signature)
+    signatures.require(offer.authority, REQUEST, statement, signature)
 
 
 def _require_sequences(receipt: Receipt, offer: Offer, answer: Answer) -> None:

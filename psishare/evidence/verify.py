@@ -17,9 +17,10 @@ from psishare.evidence.source import log_owner, open_evidence
 from psishare.evidence.story import Ending, ExchangeVerdict, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from psishare.audit.entry import Entry
     from psishare.evidence.bundle import Header
     from psishare.evidence.quorum import Quorum
     from psishare.evidence.source import Evidence
@@ -107,13 +108,8 @@ def verify_evidence(
     ) as evidence:
         story = Story(evidence.owner, trust, evidence.book)
         watch = _watch(evidence.header)
-        for index, entry in evidence.entries():
-            tally.entry(entry.type, entry.time)
-            if watch is not None:
-                watch.take(entry)
-            verdict = story.take(index, entry)
-            if verdict is not None:
-                tally.exchange(verdict)
+        for verdict in story.read(_counted(evidence, tally, watch)):
+            tally.exchange(verdict)
         for verdict in story.unfinished():
             tally.exchange(verdict)
     return Verdict(
@@ -126,6 +122,17 @@ def verify_evidence(
         n_back=tally.n_back,
         silence=None if watch is None else watch.verdict(),
     )
+
+
+def _counted(
+    evidence: Evidence, tally: _Tally, watch: SilenceWatch | None
+) -> Iterator[tuple[int, Entry]]:
+    """Yield the entries, counted as they go by."""
+    for index, entry in evidence.entries():
+        tally.entry(entry.type, entry.time)
+        if watch is not None:
+            watch.take(entry)
+        yield index, entry
 
 
 def _watch(header: Header | None) -> SilenceWatch | None:

@@ -46,6 +46,20 @@ def test_what_verified_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) ->
     assert looked == ["a"] * 4
 
 
+def test_what_is_required_is_verified_in_order_when_it_is_settled() -> None:
+    signatures = Signatures(TRUST)
+    for index, signature in enumerate((SIGNATURE, flipped(SIGNATURE), SIGNATURE)):
+        signatures.index = index
+        signatures.require("a", "offer", DOCUMENT, signature)
+    assert signatures.n_due == 3
+    with pytest.raises(VerificationError):
+        signatures.settle()
+    assert (signatures.index, signatures.n_due) == (1, 0)
+    signatures.settle()
+    with pytest.raises(ConfigError):
+        signatures.require("c", "offer", DOCUMENT, SIGNATURE)
+
+
 @pytest.mark.parametrize("remembers", [True, False])
 def test_nothing_else_is_taken_for_what_verified(*, remembers: bool) -> None:
     with closing(DigestSet()) as verified:
