@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 ASK_EXAMPLE = "psishare audit dataset-ask ask.bin --home auditor --data customers.csv ..."
 ANSWER_EXAMPLE = "psishare audit dataset-answer ask.bin answer.bin --dataset customers ..."
-UPDATED_EXAMPLE = (
-    "psishare audit dataset-ask ask.bin --change remove=gone.csv --change add=new.csv ..."
-)
+UPDATED_EXAMPLE = "psishare audit dataset-ask ask.bin --change remove=gone.csv ..."
 CHECK_EXAMPLE = "psishare audit dataset-check ask.bin answer.bin --home auditor --data ..."
 
 INFO = b"psishare/dataset-replay/v1"
