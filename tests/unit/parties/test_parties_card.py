@@ -28,7 +28,7 @@ from party_examples import (
 from psishare.errors import ConfigError, ExitCode
 from psishare.keys import canonical
 from psishare.keys.note_key import NoteKey, SignatureType
-from psishare.keys.signer import Ed25519Signer
+from psishare.keys.signer import Ed25519Signer, MlDsa44Signer
 from psishare.keys.statement import sign_statement
 from psishare.parties.card import parse_card, replaces, sign_card
 from psishare.parties.fingerprint import fingerprint, require_fingerprint
@@ -400,3 +400,89 @@ def test_certificate_against_the_specification_is_refused(changes: dict[str, Any
 def test_cut_certificate_is_refused(cut: int) -> None:
     with pytest.raises(ConfigError):
         require_certificate(certificate_of(PLATFORM)[:cut], PLATFORM)
+
+
+# version 2: keys of the log that followed others
+
+
+def pair(seed: int) -> dict[str, str]:
+    ed25519 = Ed25519Signer.from_secret_bytes(bytes([seed]) * 32).public_key
+    ml_dsa_44 = MlDsa44Signer.from_secret_bytes(bytes([seed]) * 32).public_key
+    return {
+        "ed25519": NoteKey(PLATFORM, SignatureType.ED25519, ed25519).encode(),
+        "ml_dsa_44": NoteKey(PLATFORM, SignatureType.ML_DSA_44, ml_dsa_44).encode(),
+    }
+
+
+def rotated(**changes: Any) -> dict[str, Any]:
+    """Return the fields of a card whose log's keys were rotated once."""
+    keys = [
+        fields()["log_keys"] | {"first": 0, "last": 9},
+        pair(77) | {"first": 5, "last": None},
+    ]
+    return fields() | {"version": 2, "checkpoint_keys": keys} | changes
+
+
+def test_card_of_rotated_keys_survives_its_round_trip_and_keeps_its_pin() -> None:
+    card = parse_card(signed(rotated()))
+    assert card.fields() == rotated()
+    assert (card.fingerprint(), card.cosigner_keys()) == (
+        card_of(PLATFORM).fingerprint(),
+        card_of(PLATFORM).cosigner_keys(),
+    )
+    sizes = [(term.first, term.last) for term in card.checkpoint_verifiers.terms]
+    assert sizes == [(0, 9), (5, None)]
+    assert [term.keys[0].encode() for term in card.checkpoint_verifiers.terms] == [
+        fields()["log_keys"]["ed25519"],
+        pair(77)["ed25519"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda keys: None,
+        lambda keys: [],
+        lambda keys: keys[:1],
+        lambda keys: keys[::-1],
+        lambda keys: [*keys, keys[1]],
+        lambda keys: [keys[0], keys[1] | {"first": 0}],
+        lambda keys: [keys[0], keys[1] | {"first": -1}],
+        lambda keys: [keys[0], keys[1] | {"first": 10}],
+        lambda keys: [keys[0], keys[1] | {"first": "5"}],
+        lambda keys: [keys[0], keys[1] | {"last": 20}],
+        lambda keys: [keys[0] | {"first": 1}, keys[1]],
+        lambda keys: [pair(78) | {"first": 0, "last": 9}, keys[1]],
+        lambda keys: [keys[0], keys[1] | {"ed25519": keys[0]["ed25519"]}],
+        lambda keys: [keys[0], keys[1] | {"ed25519": keys[1]["ml_dsa_44"]}],
+        lambda keys: [keys[0], keys[1] | {"ed25519": "x"}],
+        lambda keys: [keys[0], keys[1] | {"more": 1}],
+        lambda keys: {"0": keys[0], "1": keys[1]},
+        lambda keys: (
+            [keys[0] | {"last": None}]
+            + [pair(n) | {"first": n, "last": None} for n in range(5, 25)]
+        ),
+    ],
+)
+def test_card_refuses_keys_that_no_log_can_have_though_signed(change: Any) -> None:
+    keys = change(rotated()["checkpoint_keys"])
+    assert refused(signed(rotated(checkpoint_keys=keys))) == "card_malformed"
+
+
+def test_card_of_version_1_tells_of_no_rotated_keys() -> None:
+    assert refused(signed(rotated(version=1))) == "card_malformed"
+
+
+def test_newer_card_keeps_what_the_known_one_tells_of_its_logs_keys() -> None:
+    first, second = rotated()["checkpoint_keys"]
+    known = parse_card(signed(rotated(checkpoint_keys=[first | {"last": None}, second], serial=2)))
+    ended = parse_card(signed(rotated(serial=3)))
+    assert replaces(card_of(PLATFORM), known)
+    assert replaces(known, ended)
+    other = parse_card(signed(rotated(checkpoint_keys=[first, second | {"first": 6}], serial=4)))
+    back = parse_card(signed(fields() | {"serial": 5}))
+    late = parse_card(signed(rotated(checkpoint_keys=[first | {"last": 8}, second], serial=6)))
+    for older, newer in ((known, other), (ended, other), (known, back), (ended, late)):
+        with pytest.raises(ConfigError) as caught:
+            replaces(older, newer)
+        assert caught.value.reason == "card_changed"
