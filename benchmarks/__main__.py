@@ -1,13 +1,15 @@
 """Measure psishare and its peers in turns, in one run, and write docs/benchmarks.md and its plot.
 
 ``python -m benchmarks`` takes at most 20 minutes on two cores; ``--full`` goes to the largest sizes and
-takes hours. A campaign that was stopped goes on where it was, unless ``--fresh`` is given.
+takes hours. A campaign that was stopped goes on where it was, unless ``--fresh`` is given. ``--full --only
+psishare --record F`` adds psishare's largest sizes to what F holds.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.campaign import Plan, run
@@ -43,12 +45,16 @@ def main() -> None:
         "--largest", type=int, help="the logarithm of the largest size, to try it out"
     )
     parser.add_argument("--minutes", type=float, help="begin no further turn after so long")
+    parser.add_argument(
+        "--only", default="", help="measure the contestants alone whose names begin so"
+    )
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")
     parser.add_argument("--record", type=Path, help="where measurements are kept")
     arguments = parser.parse_args()
     plan = FULL if arguments.full else QUICK
     if arguments.largest is not None or arguments.minutes is not None:
         plan = _smaller(plan, arguments.largest or max(plan.exponents), arguments.minutes)
+    plan = replace(plan, only=arguments.only)
     path = arguments.record or CACHE / ("full.jsonl" if arguments.full else "quick.jsonl")
     if arguments.fresh:
         path.unlink(missing_ok=True)

@@ -49,6 +49,7 @@ class Plan:
         full: whether every contestant goes as far as it can.
         minutes: after which no further turn is begun; the first is always taken.
         max_turns: the most turns.
+        only: what the names of the contestants that are measured begin with.
     """
 
     exponents: tuple[int, ...]
@@ -57,6 +58,7 @@ class Plan:
     full: bool
     minutes: float
     max_turns: int
+    only: str = ""
 
     @property
     def headline(self) -> tuple[tuple[Contestant, int], ...]:
@@ -97,6 +99,10 @@ class Plan:
                 if (CONTESTANTS[cell.contestant], exponent) not in self.headline
             ]
 
+    def wants(self, cell: Cell) -> bool:
+        """Tell whether a cell is of a contestant that is measured, or of none."""
+        return not cell.contestant or cell.contestant.startswith(self.only)
+
     def _most(self, contestant: Contestant) -> int:
         return contestant.full_max_exponent if self.full else contestant.max_exponent
 
@@ -109,12 +115,12 @@ def run(plan: Plan, record: Record) -> None:
     left_out = {each.name for each in CONTESTANTS.values() if each.name.startswith("SecretFlow")}
     if peer_python() is not None:
         left_out = set()
-    for cell in plan.first_turn():
+    for cell in filter(plan.wants, plan.first_turn()):
         _take(cell, record, left_out)
     for turn in range(1, plan.max_turns):
         for cells in plan.rounds(turn):
             took = {(c.kind, c.contestant, c.platform): m["took_s"] for c, m in record}
-            due = [cell for cell in cells if cell not in record]
+            due = [cell for cell in cells if plan.wants(cell) and cell not in record]
             needs_s = sum(took.get((c.kind, c.contestant, c.platform), 0.0) for c in due)
             if record.elapsed_s() + needs_s <= 60 * plan.minutes:
                 for cell in due:

@@ -32,7 +32,8 @@ MIB = 1024 * 1024
 INTRODUCTION = """\
 # Benchmarks
 
-Made by `make bench` (20 minutes on two cores); `make bench-full` goes to the largest sizes. Both parties
+Made by `make bench` (20 minutes on two cores); `make bench-full` goes to the largest sizes, and
+`python -m benchmarks --full --only psishare` takes psishare's alone. Both parties
 run on one machine and share its cores, each from its own CSV file of phone numbers to the authority's
 result file. A tenth of the shorter list is in both. The contestants take turns on the same lists, and
 every answer is compared with Python's sets.
