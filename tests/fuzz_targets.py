@@ -48,6 +48,7 @@ from psishare.exchange.request_file import (
     read_request,
     write_request,
 )
+from psishare.keys.log_keys import LogKeys
 from psishare.keys.note_key import NoteKey
 from psishare.keys.sealed_stream import StreamOpener, StreamSealer
 from psishare.keys.sealing import SealingKey
@@ -381,6 +382,8 @@ class _OwnCard:
 
     id = PARTY.name
     role = "authority"
+
+    checkpoint_verifiers = LogKeys.of(PARTY.verifiers)
 
     def verifiers(self) -> Any:
         return PARTY.verifiers
