@@ -46,9 +46,15 @@ def signer_of(party_id: str) -> Ed25519Signer:
 
 
 @functools.cache
+def pq_signer_of(party_id: str) -> MlDsa44Signer:
+    """Return the post-quantum key beside it, the same each time."""
+    return MlDsa44Signer.generate()
+
+
+@functools.cache
 def card_of(party_id: str = PLATFORM) -> Card:
     """Return a party's first card, the same each time."""
-    ml_dsa_44 = MlDsa44Signer.generate().public_key
+    ml_dsa_44 = pq_signer_of(party_id).public_key
     return Card.model_validate(
         {
             "version": 1,

@@ -12,7 +12,7 @@ import re
 import secrets
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -20,7 +20,9 @@ from psishare.audit.tile import MAX_ENTRY_BYTES
 from psishare.errors import AuditError, VerificationError
 from psishare.keys import canonical
 from psishare.keys.canonical_model import CanonicalModel
+from psishare.keys.handover import Handover
 from psishare.keys.note_key import MAX_VERIFIER_KEY_CHARACTERS
+from psishare.keys.signer import ML_DSA_44_SIGNATURE_BYTES
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 SALT_BYTES = 16
@@ -63,6 +65,12 @@ def _require_signature(text: str) -> str:
     return text
 
 
+def _require_pq_signature(text: str) -> str:
+    if len(signed_bytes(text)) != ML_DSA_44_SIGNATURE_BYTES:
+        raise ValueError("not a signature")
+    return text
+
+
 def _require_sorted(words: tuple[str, ...]) -> tuple[str, ...]:
     if list(words) != sorted(set(words)):
         raise ValueError("not sorted, or something twice")
@@ -91,6 +99,7 @@ Positive = Annotated[int, Field(ge=1, le=canonical.MAX_INTEGER)]
 Document = Annotated[str, AfterValidator(_require_base64)]
 VerifierKey = Annotated[str, Field(min_length=1, max_length=MAX_VERIFIER_KEY_CHARACTERS)]
 Signature = Annotated[str, AfterValidator(_require_signature)]
+PqSignature = Annotated[str, AfterValidator(_require_pq_signature)]
 Trust = Annotated[
     tuple[Literal["approver", "issuer", "validator"], ...],
     Field(strict=False),
@@ -168,6 +177,26 @@ class LogKeyPair(CanonicalModel):
     ml_dsa_44: VerifierKey
 
 
+class HandoverSignatures(CanonicalModel):
+    """The two signatures by which a pair names the one that follows it."""
+
+    ed25519: Signature
+    ml_dsa_44: PqSignature
+
+    @classmethod
+    def of(cls, handover: Handover) -> Self:
+        """Return them as an entry writes them."""
+        both = (handover.ed25519, handover.ml_dsa_44)
+        ed25519, ml_dsa_44 = (
+            binascii.b2a_base64(each, newline=False).decode("ascii") for each in both
+        )
+        return cls(ed25519=ed25519, ml_dsa_44=ml_dsa_44)
+
+    def handover(self) -> Handover:
+        """Return them as a verifier takes them."""
+        return Handover(signed_bytes(self.ed25519), signed_bytes(self.ml_dsa_44))
+
+
 class LogKeysRotated(Entry):
     """Another pair of keys signs the log's checkpoints from here on, beside the one before it."""
 
@@ -175,7 +204,7 @@ class LogKeysRotated(Entry):
     party: PartyId
     old: LogKeyPair
     new: LogKeyPair
-    signature: Signature
+    signatures: HandoverSignatures
 
 
 class LogKeysRetired(Entry):

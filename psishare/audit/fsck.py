@@ -8,13 +8,14 @@ bytes an entry, where something differs.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from psishare.audit.checkpoint import Checkpoint
-from psishare.audit.layout import CHECKPOINT, CHECKPOINTS
+from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
+from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT
 from psishare.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from psishare.audit.note import MAX_NOTE_BYTES
 from psishare.audit.signed_checkpoint import as_log_keys, verify_checkpoint
@@ -101,9 +102,12 @@ class _Search:
     def __init__(self, path: Path, known: LogKeys) -> None:
         self._path = path
         self._origin = known.origin
-        followed = followed_keys(path, known)
+        self._followed = self._head_size()
+        followed = followed_keys(path, known, self._followed)
         # Keys that the entries lead to count beside those that are known; a fault may hide them.
-        self._verifiers = followed if len(followed.terms) >= len(known.terms) else known
+        self._verifiers = self._up_to_head = known
+        if len(followed.terms) >= len(known.terms):
+            self._verifiers, self._up_to_head = followed, followed.binding(self._followed)
 
     def faults(self) -> Iterator[FolderFault]:
         """Yield every file at fault that can be told."""
@@ -129,17 +133,30 @@ class _Search:
         for name in names:
             try:
                 note = self._read(PurePosixPath(name), MAX_NOTE_BYTES)
-                found[name] = verify_checkpoint(note or b"", self._verifiers)
+                found[name] = self._verified(note or b"")
             except VerificationError:
                 found[name] = None
         return found
+
+    def _head_size(self) -> int:
+        """Return how many entries the newest checkpoint says there are; 0 where it cannot be read."""
+        with contextlib.suppress(VerificationError):
+            note = self._read(PurePosixPath(CHECKPOINT), MAX_NOTE_BYTES)
+            return parse_checkpoint(note or b"").tree_size
+        return 0
+
+    def _verified(self, note: bytes) -> Checkpoint:
+        """Verify a note; of an overlap that the entries show not to have ended, both pairs have to sign."""
+        is_followed = parse_checkpoint(note).tree_size <= self._followed
+        return verify_checkpoint(note, self._up_to_head if is_followed else self._verifiers)
 
     def _note_faults(
         self, notes: dict[str, Checkpoint | None], leaves: list[bytes]
     ) -> Iterator[FolderFault]:
         """Compare each checkpoint with what the entries give."""
         newest = max((c.tree_size for c in notes.values() if c), default=0)
-        sizes = {name: newest if name == CHECKPOINT else _named_size(name) for name in notes}
+        front = self._front_size(notes.get(CHECKPOINT), newest)
+        sizes = {name: front if name == CHECKPOINT else _named_size(name) for name in notes}
         roots = _roots(leaves, set(sizes.values()))
         for name, checkpoint in notes.items():
             size = sizes[name]
@@ -156,6 +173,16 @@ class _Search:
                 yield FolderFault(name, byte, "has a wrong signature")
             elif name == CHECKPOINT:
                 yield from self._copy_fault(found, size)
+
+    def _front_size(self, front: Checkpoint | None, newest: int) -> int:
+        """Return the size of the checkpoint in front: the newest's, unless an append was cut off before that."""
+        if front is None:
+            return newest
+        with contextlib.suppress(UnicodeDecodeError, VerificationError):
+            intent = self._read(PurePosixPath(INTENT), MAX_NOTE_BYTES) or b""
+            if Checkpoint.parse_text(intent.decode("utf-8")).tree_size == newest:
+                return front.tree_size
+        return newest
 
     def _copy_fault(self, newest: bytes, size: int) -> Iterator[FolderFault]:
         """Compare the newest checkpoint with the stored one, which may have more cosignatures."""

@@ -5,23 +5,26 @@ Source: protocols/specs/audit-log.md, section 11.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
-from psishare.audit.entry import LogKeyPair, LogKeysRetired, LogKeysRotated, parse_entry
+from psishare.audit.entry import (
+    HandoverSignatures,
+    LogKeyPair,
+    LogKeysRetired,
+    LogKeysRotated,
+    parse_entry,
+)
 from psishare.errors import VerificationError
-from psishare.keys import canonical
+from psishare.keys.handover import Handover
 from psishare.keys.log_keys import LogKeys
 from psishare.keys.note_key import NoteKey
-from psishare.keys.statement import sign_statement, verify_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from psishare.audit.entry import Entry
-    from psishare.keys.signer import Signer
+    from psishare.keys.note_key import NoteSigner
 
-LABEL = "log-keys"
 _MARK = b'"log.keys_r'
 """In every entry that says something of keys, and in hardly any other."""
 
@@ -35,13 +38,6 @@ class KeyHistory:
 
     def __init__(self, first: Sequence[NoteKey]) -> None:
         self.keys = LogKeys.of(first)
-
-    def keys_at(self, size: int) -> LogKeys:
-        """Return the keys as they stand after exactly so many entries, when both of an overlap have to sign.
-
-        Whoever does not know the entries cannot tell whether the overlap has ended since.
-        """
-        return self.keys.retired(size) if self.keys.overlaps else self.keys
 
     def take(self, index: int, entry: Entry) -> None:
         """Take note of an entry, in the log's order; most say nothing of keys.
@@ -70,14 +66,13 @@ class KeyHistory:
         if old != self.keys.newest.keys or self.keys.overlaps:
             raise self._invalid(index, "does not follow the keys that were in force")
         new = self._pair(index, entry.party, entry.new)
-        payload = _statement(entry.party, entry.old, entry.new)
-        signature = base64.b64decode(entry.signature)
+        handover = entry.signatures.handover()
         try:
-            verify_statement(old[0].public_key, LABEL, payload, signature, party=entry.party)
+            handover.verify(old, new)
         except VerificationError:
-            raise self._invalid(index, "is not signed by the key that it retires") from None
+            raise self._invalid(index, "is not signed by both keys that it retires") from None
         try:
-            self.keys = self.keys.rotated(new, index)
+            self.keys = self.keys.rotated(new, index, handover)
         except VerificationError as error:
             raise self._invalid(index, f"cannot be: {error.message}") from None
 
@@ -106,23 +101,22 @@ class KeyHistory:
         )
 
 
-def rotation_entry(
-    old: Sequence[NoteKey], new: Sequence[NoteKey], signer: Signer
-) -> LogKeysRotated:
+def rotation_entry(signers: Sequence[NoteSigner], new: Sequence[NoteKey]) -> LogKeysRotated:
     """Return the entry with which a new pair of keys follows the old one.
 
     Args:
-        old: the pair in force.
+        signers: of the pair in force.
         new: the one to follow it.
-        signer: of the old pair's Ed25519 key.
+
+    Raises:
+        ConfigError: a signer fails.
     """
-    party, pairs = old[0].name, (_named(old), _named(new))
-    signature = sign_statement(signer, LABEL, _statement(party, *pairs))
+    old = [signer.key for signer in signers]
     return LogKeysRotated(
-        party=party,
-        old=pairs[0],
-        new=pairs[1],
-        signature=base64.b64encode(signature).decode("ascii"),
+        party=old[0].name,
+        old=_named(old),
+        new=_named(new),
+        signatures=HandoverSignatures.of(Handover.sign(signers, new)),
     )
 
 
@@ -143,8 +137,3 @@ def parse_pair(pair: LogKeyPair) -> tuple[NoteKey, ...]:
 def _named(pair: Sequence[NoteKey]) -> LogKeyPair:
     ed25519, ml_dsa_44 = (key.encode() for key in pair)
     return LogKeyPair(ed25519=ed25519, ml_dsa_44=ml_dsa_44)
-
-
-def _statement(party: str, old: LogKeyPair, new: LogKeyPair) -> bytes:
-    pairs = {"old": old.model_dump(), "new": new.model_dump()}
-    return canonical.dumps({"party": party, **pairs})

@@ -7,6 +7,7 @@ another process of its host has put in force (protocols/specs/audit-log.md, sect
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Keyring:
     def __init__(self, first: SignerPair, later: LaterPairs = tuple) -> None:
         self._pairs: list[SignerPair] = [first]
         self._later = later
+        self._asking = threading.Lock()
         self.origin = first[0].key.name
 
     def verify(self, note: bytes) -> Checkpoint:
@@ -49,12 +51,21 @@ class Keyring:
         checkpoints = [verify_checkpoint(note, _keys(pair)) for pair in self._on(signed)]
         return checkpoints[0] if checkpoints else verify_checkpoint(note, _keys(self._pairs[0]))
 
-    def after(self, head: bytes, entries: Sequence[Entry]) -> list[SignerPair]:
-        """Return the pairs that are in force once entries have been added, the older one first.
+    def overlaps(self, head: bytes) -> bool:
+        """Tell whether more than one pair has signed a checkpoint."""
+        return len(self._on(SignedNote.parse(head))) > 1
+
+    def after(
+        self, head: bytes, entries: Sequence[Entry], last: Entry | None = None
+    ) -> list[SignerPair]:
+        """Return the pairs that sign once entries have been added, the older one first.
+
+        A pair signs the checkpoint of the entry that retires it still, and none after it.
 
         Args:
             head: the checkpoint before them, verified.
-            entries: what follows it, in order.
+            entries: what follows it, in order: one by itself where it changes the keys.
+            last: the entry before them, where ``overlaps`` tells that it matters.
 
         Raises:
             AuditError: ``log_keys_unknown``: one of the pairs is not here.
@@ -64,12 +75,12 @@ class Keyring:
         in_force = self._on(signed)
         if self._strange(signed):
             raise self._unknown()
+        if isinstance(last, LogKeysRetired):
+            old = parse_pair(last.old)
+            in_force = [pair for pair in in_force if _keys(pair) != old]
         for entry in entries:
             if isinstance(entry, LogKeysRotated):
                 in_force = [*in_force, self._of(entry.new)]
-            elif isinstance(entry, LogKeysRetired):
-                old = self._of(entry.old)
-                in_force = [pair for pair in in_force if pair is not old]
         if not in_force:
             raise InternalError(
                 "an entry would leave the log without keys",
@@ -100,8 +111,12 @@ class Keyring:
         raise self._unknown()
 
     def _ask(self) -> None:
-        known = [_keys(pair) for pair in self._pairs]
-        self._pairs += [pair for pair in self._later() if _keys(pair) not in known]
+        # Threads share a log: of two that ask at once the second finds what the first has added.
+        with self._asking:
+            known = {_keys(pair): pair for pair in self._pairs}
+            for pair in self._later():
+                known.setdefault(_keys(pair), pair)
+            self._pairs = list(known.values())
 
     def _unknown(self) -> AuditError:
         return AuditError(

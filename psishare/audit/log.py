@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from psishare.audit.checkpoint import Checkpoint
+from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.entry import Entry, LogCreated, parse_entry
 from psishare.audit.growth import grow
 from psishare.audit.host import claim_for_host
@@ -355,7 +355,12 @@ class Log:
 
     def _pairs_after(self, entries: Sequence[Entry]) -> list[SignerPair]:
         """Return the pairs in force after entries have been added to the tree that was signed last."""
-        return self._keyring.after(self._read_note(CHECKPOINT), entries)
+        head = self._read_note(CHECKPOINT)
+        size = parse_checkpoint(head).tree_size
+        last = None
+        if size and self._keyring.overlaps(head):
+            last = parse_entry(self._tree(size).entry(size - 1))
+        return self._keyring.after(head, entries, last)
 
     def _publish(self, checkpoint: Checkpoint, pairs: Sequence[SignerPair]) -> bytes:
         time_s = int(self._clock())

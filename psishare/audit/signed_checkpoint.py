@@ -77,6 +77,29 @@ def verify_checkpoint(note: bytes, verifiers: LogKeys | Sequence[NoteKey]) -> Ch
     return checkpoint
 
 
+def require_up_to_date(head: Checkpoint, keys: LogKeys, *, vouched: bool) -> None:
+    """Require a head on which evidence rests to be under the newest pair that is known.
+
+    A pair that was retired could have signed another tree of its own sizes, and none of the notes tells so.
+
+    Args:
+        head: verified under the keys.
+        keys: what is known of the log's pairs.
+        vouched: whether a party that is trusted, or a policy's witnesses, cosigned this very head.
+
+    Raises:
+        VerificationError: ``log_head_outdated``.
+    """
+    if head.tree_size < keys.newest.first and not vouched:
+        raise VerificationError(
+            f"a head of {head.origin} with {head.tree_size} entries is from before its log's keys were"
+            " rotated, and nobody who is trusted has cosigned it",
+            mend=f"Ask {head.origin} for a newer one: whoever has the old keys could have made this one.",
+            reason="log_head_outdated",
+            party=head.origin,
+        )
+
+
 def as_log_keys(verifiers: LogKeys | Sequence[NoteKey]) -> LogKeys:
     """Return the keys of a log, of which perhaps one pair is known.
 

@@ -21,7 +21,11 @@ from psishare.audit.key_history import KeyHistory
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT, LOCK, MAX_APPENDED
 from psishare.audit.merkle import Frontier, leaf_hash
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
-from psishare.audit.signed_checkpoint import as_log_keys, verify_checkpoint
+from psishare.audit.signed_checkpoint import (
+    as_log_keys,
+    require_up_to_date,
+    verify_checkpoint,
+)
 from psishare.audit.tile import (
     ENTRIES_LEVEL,
     FULL_WIDTH,
@@ -88,7 +92,8 @@ def verify_log_folder(
         cosigner_keys: keys of types 0x04 and 0x06 whose cosignatures are verified where they stand.
 
     Raises:
-        VerificationError: something differs; the first thing that does is named.
+        VerificationError: something differs; the first thing that does is named. ``log_head_outdated``, it
+            ends before the newest pair that is known, and no cosigner has cosigned its head.
         AuditError: there is no log, or the disk cannot be read.
     """
     folder = _Folder(path)
@@ -107,29 +112,35 @@ def verify_log_folder(
     tiles.finish()
     checkpoints.finish(frontier)
     known.require_kept_by(entries.history.keys, size=head.tree_size)
+    cosigners = checkpoints.cosigners()
+    vouched = max(cosigners.values(), default=0) == head.tree_size > 0
+    require_up_to_date(head, known, vouched=vouched)
     return LogVerdict(
         head=head,
         entries_by_type=dict(sorted(entries.by_type.items())),
         first_time=entries.first_time,
         last_time=entries.last_time,
         n_checkpoints=checkpoints.n_verified,
-        cosigners=checkpoints.cosigners(),
+        cosigners=cosigners,
         unfinished=tuple(sorted(_unfinished(folder, head.tree_size))),
         keys=entries.history.keys,
     )
 
 
-def followed_keys(path: Path, known: LogKeys) -> LogKeys:
-    """Return the keys to which a folder's entries lead from the first pair, as far as they can be read.
+def followed_keys(path: Path, known: LogKeys, size: int) -> LogKeys:
+    """Return the keys to which a folder's first entries lead from the first pair, as far as they can be read.
 
     For the look at a head that comes before the entries are verified; they are verified afterwards.
+
+    Args:
+        path: the folder.
+        known: what is known of its keys.
+        size: how many entries to follow.
     """
     history = KeyHistory(known.terms[0].keys)
-    size = 0
     with contextlib.suppress(AuditError, OSError, VerificationError):
-        size = parse_checkpoint((path / CHECKPOINT).read_bytes()[:MAX_NOTE_BYTES]).tree_size
         history.take_all(enumerate(StoredTree(path, size).entries(0, size)))
-    return history.keys_at(size)
+    return history.keys
 
 
 class _Folder:
@@ -219,7 +230,7 @@ class _Checkpoints:
             return
         name = PurePosixPath(CHECKPOINTS, str(size))
         note = self._note(name)
-        checkpoint = verify_checkpoint(note, self._history.keys_at(size))
+        checkpoint = verify_checkpoint(note, self._history.keys.binding(size))
         if (checkpoint.tree_size, checkpoint.root_hash) != (size, frontier.root()):
             raise _differs(f"{name} is not the checkpoint of the first {size} entries")
         self._verify_cosignatures(SignedNote.parse(note), checkpoint)
@@ -230,7 +241,7 @@ class _Checkpoints:
         newest = SignedNote.parse(self._note(PurePosixPath(CHECKPOINT)))
         size = Checkpoint.parse_text(newest.text).tree_size
         if size == frontier.size:
-            verify_checkpoint(newest.serialise(), self._history.keys_at(size))
+            verify_checkpoint(newest.serialise(), self._history.keys.binding(size))
         if size not in self._sizes or max(self._sizes) != frontier.size:
             raise _differs(f"{CHECKPOINTS}/{size} is missing")
         stored = SignedNote.parse(self._note(PurePosixPath(CHECKPOINTS, str(size))))
@@ -261,10 +272,11 @@ class _Checkpoints:
         try:
             return verify_checkpoint(note, self._known)
         except VerificationError:
-            followed = followed_keys(self._folder.path, self._known)
+            size = parse_checkpoint(note).tree_size
+            followed = followed_keys(self._folder.path, self._known, size)
             if len(followed.terms) <= len(self._known.terms):
                 raise
-        return verify_checkpoint(note, followed)
+        return verify_checkpoint(note, followed.binding(size))
 
     def _intent(self) -> Checkpoint | None:
         name = PurePosixPath(INTENT)

@@ -113,6 +113,7 @@ def _document(verdict: Verdict, cards: dict[str, Card]) -> dict[str, Any]:
         "tree_size": log.head.tree_size,
         "root_hash": log.head.root_hash.hex(),
         "checkpoints": log.n_checkpoints,
+        "later_keys": _later_keys(verdict, cards),
         "entries": log.entries_by_type,
         "first_time": log.first_time,
         "last_time": log.last_time,
@@ -146,6 +147,7 @@ def _say(verdict: Verdict, cards: dict[str, Card], exchanges: ExchangeList) -> N
             "entries": f"{number(log.head.tree_size)}, from {log.first_time} to {log.last_time}",
             "root": log.head.root_hash.hex(),
             "checkpoints": number(log.n_checkpoints),
+            "keys": _told_keys(_later_keys(verdict, cards)),
             "cosigned by": "; ".join(cosigned) or "nobody that you trust",
             "unfinished": ", ".join(log.unfinished) or None,
             "times that go back": number(verdict.n_back) if verdict.n_back else None,
@@ -164,6 +166,22 @@ def _say(verdict: Verdict, cards: dict[str, Card], exchanges: ExchangeList) -> N
         f"The log of {verdict.party} verifies, but {number(verdict.n_uncovered)} of its exchanges"
         " have no mandate that covers them.",
         style="red",
+    )
+
+
+def _later_keys(verdict: Verdict, cards: dict[str, Card]) -> int:
+    """Return how many pairs of the log's keys the trusted card does not name, and the evidence does."""
+    named = cards[verdict.party].checkpoint_verifiers
+    return max(0, len(verdict.log.keys.terms) - len(named.terms))
+
+
+def _told_keys(later: int) -> str | None:
+    """Say that keys came from the evidence; each pair's owner signed for the next one, from the card's on."""
+    if not later:
+        return None
+    pairs = "a pair" if later == 1 else f"{number(later)} pairs"
+    return (
+        f"{pairs} that the card you trust does not name yet; the last pair that it names led there"
     )
 
 

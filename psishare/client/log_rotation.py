@@ -52,9 +52,8 @@ def rotate_log_keys(home: Home, *, signers: Mapping[Algorithm, SignerChoice] | N
         if len(keys.terms) == MAX_PAIRS:
             raise _spent(home)
         new = prepare_next_pair(fresh, signers or {})
-        signer, _pq_signer = fresh.checkpoint_signers(keys.newest.keys)
-        entry = rotation_entry(keys.newest.keys, new, signer.statement_signer)
-        open_log(fresh).append(entry)
+        old = fresh.checkpoint_signers(keys.newest.keys)
+        open_log(fresh).append(rotation_entry(old, new))
         return _adopted(fresh)[0]
 
 

@@ -78,7 +78,7 @@ def ask_witnesses(home: Home, policy: Quorum) -> Witnessing:
         VerificationError: ``quorum_missing``, the policy is about another log; the log is damaged.
         AuditError: there is no log, or a cosignature cannot be kept.
     """
-    policy.require_log(home.card)
+    policy.require_log(home.card.checkpoint_verifiers)
     witnesses = sorted(policy.witnesses, key=lambda witness: witness.url)
     if not witnesses:
         raise ConfigError(

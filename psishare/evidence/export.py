@@ -28,11 +28,12 @@ from psishare.audit.entry import (
     MandateImported,
     parse_entry,
 )
+from psishare.audit.key_history import KeyHistory
 from psishare.audit.layout import CHECKPOINTS
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
 from psishare.audit.signed_checkpoint import verify_checkpoint
 from psishare.audit.tree import StoredTree
-from psishare.errors import AuditError, InputError
+from psishare.errors import AuditError, ConfigError, InputError
 from psishare.evidence.bundle import BundleWriter, Header, OlderCheckpoint, ProvenEntry
 from psishare.evidence.cosigned import has_cosigned
 from psishare.evidence.source import read_head
@@ -123,6 +124,7 @@ def export_bundle(
     Raises:
         InputError: nothing is of that scope; or the file is there already or cannot be written.
         AuditError: there is no log, or it cannot be read.
+        ConfigError: ``log_rotation_unfinished``: the card does not name the log's keys yet.
         VerificationError: the log is damaged.
     """
     choice = _Choice(home, scope)
@@ -153,9 +155,10 @@ class _Choice:
         self._scope = scope
         self._folder = home.log_path
         self._head_note = read_head(self._folder)
-        self._head = verify_checkpoint(self._head_note, home.card.checkpoint_verifiers)
-        self._size = self._head.tree_size
+        self._keys = home.card.checkpoint_verifiers
+        self._size = verify_checkpoint(self._head_note, self._keys).tree_size
         self._tree = StoredTree(self._folder, self._size)
+        self._require_own_keys()
         self._first, self._end = self._run() if scope.kind == "period" else (0, 0)
         self._digests = self._envelopes()
         self._exchanges = self._touched()
@@ -185,6 +188,23 @@ class _Choice:
                 progress(done, n_entries)
         writer.end()
         return Exported(header, self._size, len(kept), missing)
+
+    def _require_own_keys(self) -> None:
+        """Require the card to name the keys that the log's entries tell of: a verifier will hold them together.
+
+        Raises:
+            ConfigError: ``log_rotation_unfinished``.
+            VerificationError: ``log_rotation_invalid``, the entries contradict each other.
+        """
+        history = KeyHistory(self._home.card.verifiers())
+        history.take_all(enumerate(self._tree.entries(0, self._size)))
+        if self._keys.told_by(self._size) != history.keys:
+            raise ConfigError(
+                f"the card of {self._home.id} does not name the keys of its log yet",
+                mend="A rotation was cut off: give the command again, `psishare party rotate-log-keys` or"
+                " the same with `--finish`; then export.",
+                reason="log_rotation_unfinished",
+            )
 
     def _header(self, n_entries: int) -> Header:
         scope = self._scope
@@ -342,7 +362,9 @@ class _Choice:
         folder = self._folder / CHECKPOINTS
         names = (path.name for path in folder.iterdir() if path.name.isdecimal())
         sizes = sorted(size for size in map(int, names) if size < self._size)
-        chosen = sizes if all_checkpoints else self._cosigned(sizes)
+        # The first under other keys are signed by the old ones, too: they tie the two together.
+        firsts = {term.first for term in self._keys.terms[1:] if term.first < self._size}
+        chosen = sizes if all_checkpoints else sorted({*self._cosigned(sizes), *firsts})
         for size in chosen:
             yield OlderCheckpoint(self._note(size), tuple(self._tree.consistency_proof(size)))
 

@@ -14,7 +14,7 @@ from psishare.audit.entry import (
     parse_entry,
 )
 from psishare.audit.note import SignedNote
-from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.signed_checkpoint import require_up_to_date, verify_checkpoint
 from psishare.audit.tlog_proof import LogProof
 from psishare.audit.tree import StoredTree
 from psishare.errors import InputError, VerificationError
@@ -97,8 +97,12 @@ def verify_proof(
             reason="proof_malformed",
         )
     owner = trusted_card(trust, parse_checkpoint(proof.checkpoint).origin)
-    checkpoint = proof.verify(proof.extra, owner.checkpoint_verifiers)
+    keys = owner.checkpoint_verifiers
+    checkpoint, note = proof.verify(proof.extra, keys), SignedNote.parse(proof.checkpoint)
+    vouched = False
     if quorum is not None:
-        quorum.require_log(owner)
-        quorum.require_on(SignedNote.parse(proof.checkpoint), checkpoint)
+        quorum.require_log(keys)
+        quorum.require_on(note, checkpoint)
+        vouched = checkpoint.tree_size > 0 and quorum.vouches_for(note, checkpoint)
+    require_up_to_date(checkpoint, keys, vouched=vouched)
     return ProvenFact(checkpoint, proof.index, parse_entry(proof.extra))

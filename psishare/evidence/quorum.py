@@ -16,7 +16,7 @@ from psishare.keys.note_key import NoteKey, SignatureType
 if TYPE_CHECKING:
     from psishare.audit.checkpoint import Checkpoint
     from psishare.audit.note import SignedNote
-    from psishare.parties.card import Card
+    from psishare.keys.log_keys import LogKeys
 
 MAX_POLICY_BYTES = 1024 * 1024
 NONE = "none"
@@ -72,15 +72,14 @@ class Quorum:
         """The witnesses that have a URL, in the policy's order."""
         return tuple(self._witnesses)
 
-    def require_log(self, owner: Card) -> None:
-        """Require the policy to be about a party's log.
+    def require_log(self, keys: LogKeys) -> None:
+        """Require the policy to be about the log that has these keys.
 
         Raises:
             VerificationError: ``quorum_missing``, no Ed25519 key of it, past ones included, is in a ``log`` line.
         """
-        keys = {term.keys[0] for term in owner.checkpoint_verifiers.terms}
-        if keys.isdisjoint(self._logs):
-            raise _missing(f"the policy is not about the log of {owner.id}", owner.id)
+        if {term.keys[0] for term in keys.terms}.isdisjoint(self._logs):
+            raise _missing(f"the policy is not about the log of {keys.origin}", keys.origin)
 
     def require_on(self, note: SignedNote, checkpoint: Checkpoint) -> None:
         """Require a checkpoint to have the quorum.
@@ -101,6 +100,14 @@ class Quorum:
             VerificationError: a witness's cosignature is wrong.
         """
         return self._quorum == NONE or self._counts(self._quorum or "", note, checkpoint)
+
+    def vouches_for(self, note: SignedNote, checkpoint: Checkpoint) -> bool:
+        """Tell whether witnesses have cosigned a checkpoint, as many as a policy wants that wants any.
+
+        Raises:
+            VerificationError: a witness's cosignature is wrong.
+        """
+        return self._quorum != NONE and self.is_on(note, checkpoint)
 
     def _counts(self, name: str, note: SignedNote, checkpoint: Checkpoint) -> bool:
         part = self._parts[name]

@@ -16,7 +16,7 @@ from psishare.audit.key_history import KeyHistory
 from psishare.audit.layout import CHECKPOINT
 from psishare.audit.merkle import InclusionVerifier, leaf_hash, verify_consistency
 from psishare.audit.note import MAX_NOTE_BYTES, SignedNote
-from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.signed_checkpoint import require_up_to_date, verify_checkpoint
 from psishare.audit.tree import StoredTree
 from psishare.audit.verify_log import verify_log_folder
 from psishare.errors import AuditError, ConfigError, VerificationError
@@ -25,7 +25,7 @@ from psishare.evidence.cosigned import bears_cosignature, has_cosigned
 from psishare.evidence.mandate_book import MandateBook
 from psishare.evidence.trust import trusted_card
 from psishare.mandates.check import CLOCK_TOLERANCE_S
-from psishare.parties.card import parse_card, replaces
+from psishare.parties.card import parse_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,13 +98,6 @@ class Evidence:
         if isinstance(entry, LogCreated) != (index == 0):
             raise malformed(f"has an entry {index} of a type that cannot stand there")
         return entry
-
-
-def _is_newer(known: Card, card: Card) -> bool:
-    """Tell whether a card replaces a trusted one: its pinned key has signed it, later."""
-    with contextlib.suppress(ConfigError):
-        return replaces(known, card)
-    return False
 
 
 @contextlib.contextmanager
@@ -191,7 +184,7 @@ def _open_folder(
         cosigner_keys=[key for card in cosigners for key in card.cosigner_keys()],
     )
     if quorum is not None:
-        quorum.require_log(owner)
+        quorum.require_log(log.keys)
         quorum.require_on(SignedNote.parse(read_head(path)), log.head)
     size = log.head.tree_size
     return Evidence(
@@ -220,16 +213,25 @@ class _Opening:
         self._cosigned = {card.id: 0 for card in self._cosigners}
         self._n_checkpoints = 0
         self._keys = self._cards()
+        size = parse_checkpoint(reader.head).tree_size
+        # A whole log tells when an overlap ends; until it does, both pairs have signed.
+        whole = reader.header.scope == "all"
+        self._verifiers = self._keys.binding(size) if whole else self._keys
         self._head = self._verified(reader.head)
         self._quorum_size = 0
+        self._missing = {term.first for term in self._keys.terms[1:] if term.first < size}
+        """Sizes of the first checkpoints under other keys: older ones that the bundle has to hold."""
 
     def evidence(self, book: MandateBook, quorum: Quorum | None) -> Evidence:
         """Verify everything before the entries."""
         reader = self._reader
         book.add_all(reader.mandates())
+        vouched = max(self._cosigned.values(), default=0) == self._head.tree_size > 0
         if quorum is not None:
-            quorum.require_log(self._owner)
+            quorum.require_log(self._keys)
             self._weigh(quorum, reader.head, self._head)
+            vouched |= quorum.vouches_for(SignedNote.parse(reader.head), self._head)
+        require_up_to_date(self._head, self._keys, vouched=vouched)
         self._checkpoints(quorum)
         required = None if quorum is None else self._quorum_size
         return Evidence(
@@ -248,7 +250,7 @@ class _Opening:
         """Require the cards to be cards, in order, and return the keys of the log's checkpoints.
 
         The cards are for people: the verifier's own ones count. But the owner's own tells of later keys of
-        its log, where the key that the verifier's pins has signed it.
+        its log, where the key that the verifier's pins has signed it, and each pair the one after it.
         """
         keys, before = self._owner.checkpoint_verifiers, ""
         for card_file in self._reader.cards():
@@ -259,30 +261,44 @@ class _Opening:
             if card.id <= before:
                 raise malformed("has its cards in another order")
             before = card.id
-            if card.id == self._owner.id and _is_newer(self._owner, card):
-                keys = card.checkpoint_verifiers
+            if card.id == self._owner.id and card.log_key == self._owner.log_key:
+                keys = self._newer(card)
         return keys
+
+    def _newer(self, card: Card) -> LogKeys:
+        """Return the keys that the later of the trusted card and the bundle's tells of.
+
+        Both are the pinned key's word: where they tell two pasts, that is the owner's contradiction.
+        """
+        own, told = self._owner.checkpoint_verifiers, card.checkpoint_verifiers
+        older, newer = (own, told) if card.serial > self._owner.serial else (told, own)
+        older.require_kept_by(newer)
+        return newer
 
     def _checkpoints(self, quorum: Quorum | None) -> None:
         """Verify every older checkpoint, or the newest that each trusted party is said to have cosigned."""
         newest: dict[str, OlderCheckpoint] = {}
-        for older in self._ordered():
-            if self._all:
+        for size, older in self._ordered():
+            is_first = size in self._missing
+            self._missing.discard(size)
+            if self._all or is_first:
                 self._older(older, quorum)
                 continue
             note = SignedNote.parse(older.note)
             newest |= {card.id: older for card in self._cosigners if bears_cosignature(note, card)}
         for older in {each.note: each for each in newest.values()}.values():
             self._older(older, quorum)
+        if self._missing:
+            raise _without_first(min(self._missing))
 
-    def _ordered(self) -> Iterator[OlderCheckpoint]:
+    def _ordered(self) -> Iterator[tuple[int, OlderCheckpoint]]:
         before = -1
         for older in self._reader.checkpoints():
             size = parse_checkpoint(older.note).tree_size
             if not before < size < self._head.tree_size:
                 raise malformed("has its checkpoints in another order")
             before = size
-            yield older
+            yield size, older
 
     def _older(self, older: OlderCheckpoint, quorum: Quorum | None) -> None:
         """Verify an older checkpoint, and that the head's tree extends its tree."""
@@ -312,7 +328,7 @@ class _Opening:
 
     def _verified(self, note: bytes) -> Checkpoint:
         """Verify a checkpoint by both of the log's signatures, and the cosignatures of trusted cards."""
-        checkpoint = verify_checkpoint(note, self._keys)
+        checkpoint = verify_checkpoint(note, self._verifiers)
         signed = SignedNote.parse(note)
         for card in self._cosigners:
             if has_cosigned(signed, checkpoint, card):
@@ -336,7 +352,8 @@ class _Proven:
     def entries(self, owner: Card, keys: LogKeys) -> Iterator[tuple[int, bytes]]:
         """Yield each entry with its index; what is missing is named where its place is.
 
-        A whole log's entries tell of its keys what is known of them.
+        A whole log's entries tell of its keys what is known of them, no less and no more: the checkpoints were
+        verified under these.
         """
         if self._reader.header.scope != "all":
             yield from self._entries()
@@ -345,7 +362,7 @@ class _Proven:
         for index, data in self._entries():
             history.take_all([(index, data)])
             yield index, data
-        keys.require_kept_by(history.keys, size=self._head.tree_size)
+        keys.require_told_by(history.keys, size=self._head.tree_size)
 
     def _entries(self) -> Iterator[tuple[int, bytes]]:
         run = _Run(self._reader.header, self._head.tree_size)
@@ -404,6 +421,14 @@ class _Run:
             raise _incomplete(index)
         if index >= self._end and time < until and index >= self._first:
             raise _incomplete(index)
+
+
+def _without_first(size: int) -> VerificationError:
+    return VerificationError(
+        f"the bundle lacks the checkpoint of {size} entries, the first under other keys of the log",
+        mend="Ask for the bundle as `psishare audit export` writes it.",
+        reason="bundle_incomplete",
+    )
 
 
 def _incomplete(index: int) -> VerificationError:

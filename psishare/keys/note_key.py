@@ -141,11 +141,6 @@ class NoteSigner:
         self.key = NoteKey(name, kind, signer.public_key)
         self._signer = signer
 
-    @property
-    def statement_signer(self) -> Signer:
-        """Whatever signs, without its name: for statements beside notes."""
-        return self._signer
-
     def sign(self, message: bytes) -> bytes:
         """Return the bare signature over a message."""
         return self._signer.sign(message)

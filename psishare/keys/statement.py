@@ -36,7 +36,7 @@ def sign_statement(signer: Signer, label: str, payload: bytes) -> bytes:
     """
     if signer.algorithm != "ed25519":
         raise _our_fault("a statement is signed with Ed25519 only")
-    return signer.sign(_message(label, payload))
+    return signer.sign(statement_message(label, payload))
 
 
 def verify_statement(
@@ -55,7 +55,7 @@ def verify_statement(
         VerificationError: the signature is not that party's over this payload under this label.
     """
     try:
-        verify_ed25519(public_key, _message(label, payload), signature)
+        verify_ed25519(public_key, statement_message(label, payload), signature)
     except VerificationError as error:
         raise VerificationError(
             f"the {label} is not signed by {party}",
@@ -65,7 +65,12 @@ def verify_statement(
         ) from None
 
 
-def _message(label: str, payload: bytes) -> bytes:
+def statement_message(label: str, payload: bytes) -> bytes:
+    """Return the bytes that are signed for a payload under a label.
+
+    Raises:
+        InternalError: the label is not one.
+    """
     return _prefix(label) + payload
 
 

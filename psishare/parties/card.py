@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from psishare.errors import ConfigError, VerificationError
 from psishare.keys import canonical
+from psishare.keys.handover import Handover
 from psishare.keys.log_keys import MAX_PAIRS, KeyTerm
 from psishare.keys.log_keys import LogKeys as KeysOfLog
 from psishare.keys.note_key import NoteKey, SignatureType
@@ -47,15 +49,30 @@ class LogKeys(_Fields):
     ml_dsa_44: str
 
 
+class HandoverSignatures(_Fields):
+    """The signatures by which the pair before it names a pair of keys of the log's checkpoints."""
+
+    ed25519: Base64
+    ml_dsa_44: Base64
+
+    def handover(self) -> Handover:
+        """Return them as a verifier takes them."""
+        return Handover(base64.b64decode(self.ed25519), base64.b64decode(self.ml_dsa_44))
+
+
 class CheckpointKeys(LogKeys):
     """One pair of keys of the log's checkpoints, and the tree sizes at which it counts."""
 
     first: Size
     last: Size | None
+    handover: HandoverSignatures | None
 
     def term(self) -> KeyTerm:
         """Return it as a verifier takes it."""
-        return KeyTerm((_note_key(self.ed25519), _note_key(self.ml_dsa_44)), self.first, self.last)
+        keys = _note_key(self.ed25519), _note_key(self.ml_dsa_44)
+        return KeyTerm(
+            keys, self.first, self.last, None if self.handover is None else self.handover.handover()
+        )
 
 
 class TlsCertificates(_Fields):
@@ -265,11 +282,20 @@ def _require_checkpoint_keys(card: Card) -> None:
     if (card.version == 2) != (card.checkpoint_keys is not None):
         raise _malformed("tells of rotated keys in version 1, or of none in version 2")
     try:
-        first = card.checkpoint_verifiers.terms[0]
+        terms = card.checkpoint_verifiers.terms
+        for old, new in itertools.pairwise(terms):
+            _require_handover(old, new)
     except VerificationError as error:
         raise _malformed(f"is wrong about its log's keys: {error.message}") from None
-    if first.keys != card.verifiers():
+    if terms[0].keys != card.verifiers() or terms[0].handover is not None:
         raise _malformed("has other keys at its log's beginning than its own")
+
+
+def _require_handover(old: KeyTerm, new: KeyTerm) -> None:
+    """Require both of a pair's keys to have named the next: the pinned key alone cannot."""
+    if new.handover is None:
+        raise _malformed("names keys of its log that the ones before them did not hand over to")
+    new.handover.verify(old.keys, new.keys)
 
 
 def _verify(card: Card, encoded: object) -> None:

@@ -18,7 +18,13 @@ from psishare.keys.durable_file import sync_folder, write_durably
 from psishare.keys.log_keys import LogKeys
 from psishare.keys.note_key import NoteKey, SignatureType
 from psishare.parties.card_change import destroy_key, replace_card
-from psishare.parties.party_keys import ED25519, LOG_USES, ML_DSA_44, write_later_log_key
+from psishare.parties.party_keys import (
+    ED25519,
+    LOG_USES,
+    ML_DSA_44,
+    base64_text,
+    write_later_log_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,9 +144,14 @@ def _next_pair(home: Home) -> tuple[NoteKey, ...] | None:
     return pair
 
 
-def _document(term: KeyTerm) -> dict[str, str | int | None]:
+def _document(term: KeyTerm) -> dict[str, object]:
     ed25519, ml_dsa_44 = _texts(term.keys)
-    return {"ed25519": ed25519, "ml_dsa_44": ml_dsa_44, "first": term.first, "last": term.last}
+    handover = term.handover and {
+        "ed25519": base64_text(term.handover.ed25519),
+        "ml_dsa_44": base64_text(term.handover.ml_dsa_44),
+    }
+    sizes = {"first": term.first, "last": term.last}
+    return {"ed25519": ed25519, "ml_dsa_44": ml_dsa_44, **sizes, "handover": handover}
 
 
 def _texts(keys: Sequence[NoteKey]) -> list[str]:

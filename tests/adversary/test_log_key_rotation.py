@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from psishare.audit import log as log_module
 from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.fsck import check_log_folder
 from psishare.audit.key_history import KeyHistory, retirement_entry, rotation_entry
+from psishare.audit.log import Log
 from psishare.audit.note import SignedNote
 from psishare.audit.peer_view import verify_extension
 from psishare.audit.signed_checkpoint import sign_checkpoint, verify_checkpoint
@@ -38,18 +40,29 @@ if TYPE_CHECKING:
     from audit_examples import Party
 
     from psishare.audit.entry import Entry, LogKeysRotated
-    from psishare.audit.log import Log
-    from psishare.keys.note_key import NoteKey
+    from psishare.keys.note_key import NoteKey, NoteSigner
 
-OLD, NEW, THIEF = (make_party(seed=seed) for seed in (1, 9, 17))
+OLD, NEW, THIEF, THIRD = (make_party(seed=seed) for seed in (1, 9, 17, 25))
 ROTATED, RETIRED = 4, 7
 """Where the two entries stand in the log of these tests."""
 FULL = LogKeys.of(OLD.verifiers).rotated(NEW.verifiers, ROTATED).retired(RETIRED)
 OVERLAP = LogKeys.of(OLD.verifiers).rotated(NEW.verifiers, ROTATED)
 
 
-def rotation(old: Party = OLD, new: Party = NEW, by: Party | None = None) -> LogKeysRotated:
-    return rotation_entry(old.verifiers, new.verifiers, (by or old).signer.statement_signer)
+def rotation(old: Party = OLD, new: Party = NEW) -> LogKeysRotated:
+    return rotation_entry((old.signer, old.pq_signer), new.verifiers)
+
+
+def forged(signers: tuple[NoteSigner, NoteSigner]) -> LogKeysRotated:
+    """Return the rotation from the old pair to a new one, signed over their names by any keys."""
+
+    class Posing:
+        def __init__(self, signer: NoteSigner, key: NoteKey) -> None:
+            self.key = key
+            self.sign = signer.sign
+
+    posing = [Posing(*each) for each in zip(signers, OLD.verifiers, strict=True)]
+    return rotation_entry(posing, NEW.verifiers)  # type: ignore[arg-type]
 
 
 def append_each(log: Log, entries: Sequence[Entry]) -> None:
@@ -109,7 +122,7 @@ def signed(checkpoint: Checkpoint, *parties: Party) -> bytes:
 
 def test_each_size_is_signed_by_the_pairs_in_force(folder: Path) -> None:
     for size in range(10):
-        signers = [OLD] if size <= ROTATED else [OLD, NEW] if size <= RETIRED else [NEW]
+        signers = [OLD] if size <= ROTATED else [OLD, NEW] if size <= RETIRED + 1 else [NEW]
         lines = SignedNote.parse(note(folder, size)).signatures
         assert [line.key_id for line in lines] == [
             key.key_id for party in signers for key in party.verifiers
@@ -131,7 +144,7 @@ def test_in_the_overlap_either_pair_s_holder_verifies_and_after_it_the_new_one_s
     for size in range(10):
         assert verify_checkpoint(note(folder, size), FULL).tree_size == size
         assert verify_checkpoint(note(folder, size), OVERLAP).tree_size == size
-        if size <= RETIRED:
+        if size <= RETIRED + 1:
             assert verify_checkpoint(note(folder, size), OLD.verifiers).tree_size == size
         if size > ROTATED:
             assert verify_checkpoint(note(folder, size), NEW.verifiers).tree_size == size
@@ -139,7 +152,7 @@ def test_in_the_overlap_either_pair_s_holder_verifies_and_after_it_the_new_one_s
 
 def test_who_has_the_old_card_alone_is_told_to_get_the_newer_one(folder: Path) -> None:
     with pytest.raises(VerificationError) as caught:
-        verify_checkpoint(note(folder, RETIRED + 1), OLD.verifiers)
+        verify_checkpoint(note(folder, RETIRED + 2), OLD.verifiers)
     assert caught.value.reason == "checkpoint_invalid"
     assert "newest card" in caught.value.mend
 
@@ -260,8 +273,11 @@ def test_a_rotation_that_is_cut_off_at_any_write_is_signed_rightly_afterwards(
 @pytest.mark.parametrize(
     "entry",
     [
-        rotation(by=THIEF),
-        rotation(by=NEW),
+        forged((THIEF.signer, THIEF.pq_signer)),
+        forged((NEW.signer, NEW.pq_signer)),
+        # Whoever has one of the two keys alone, or has broken its algorithm.
+        forged((OLD.signer, THIEF.pq_signer)),
+        forged((THIEF.signer, OLD.pq_signer)),
         rotation(old=THIEF),
         rotation(new=OLD),
         rotation(new=make_party(PEER, seed=9)),
@@ -293,7 +309,7 @@ def test_a_second_rotation_within_the_overlap_is_refused(tmp_path: Path) -> None
 
 
 def test_a_retired_key_that_signs_a_later_checkpoint_is_refused(folder: Path) -> None:
-    for size in (RETIRED + 1, 9):
+    for size in (RETIRED + 2, 10):
         checkpoint = parse_checkpoint(note(folder, size))
         alone, beside = signed(checkpoint, OLD), signed(checkpoint, OLD, NEW)
         for data, reason in ((alone, "log_key_retired"), (beside, "log_key_retired")):
@@ -335,7 +351,7 @@ def test_a_thief_s_own_rotation_is_refused_by_whoever_knows_the_true_one(tmp_pat
         assert folder_refusal(path, keys) == "checkpoint_invalid"
 
 
-@pytest.mark.parametrize("size", range(ROTATED + 1, RETIRED + 1))
+@pytest.mark.parametrize("size", range(ROTATED + 1, RETIRED + 2))
 @pytest.mark.parametrize("stripped", range(4))
 def test_a_signature_stripped_in_the_overlap_is_found(
     folder: Path, size: int, stripped: int
@@ -374,3 +390,64 @@ def test_a_log_that_dates_its_rotation_otherwise_than_the_card_is_refused(folder
         first.rotated(NEW.verifiers, ROTATED - 1),
     ):
         assert folder_refusal(folder, keys) in {"log_keys_differ", "checkpoint_invalid"}
+
+
+# What is no fault.
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_head_that_was_signed_but_not_yet_put_in_front_is_no_fault(
+    tmp_path: Path, second: bool
+) -> None:
+    path = tmp_path / "log"
+    create_log(path)
+    log = open_log(path, later=[NEW, THIRD])
+    append_each(log, [rotation(), *heartbeats(1)])
+    if second:
+        append_each(log, [retirement_entry(OLD.verifiers), rotation(NEW, THIRD), *heartbeats(1)])
+    before = (path / "checkpoint").read_bytes()
+    log.append(*heartbeats(1))
+    # As a crash, or a copy, between the last two writes has it.
+    text = parse_checkpoint((path / "checkpoint").read_bytes()).text()
+    (path / "intent").write_bytes(text.encode())
+    (path / "checkpoint").write_bytes(before)
+    first_overlap = LogKeys.of(OLD.verifiers).rotated(NEW.verifiers, 1)
+    for keys in (OLD.verifiers, first_overlap):
+        assert verify_log_folder(path, keys).head.tree_size == log.size + 1
+        assert check_log_folder(path, keys).faults == ()
+    tile = path / "tile" / "0" / "000.p" / str(log.size + 1)
+    data = bytearray(tile.read_bytes())
+    data[0] ^= 1
+    tile.write_bytes(data)
+    faults = check_log_folder(path, OLD.verifiers).faults
+    assert [path / fault.path for fault in faults] == [tile]
+
+
+def test_threads_that_look_at_once_know_each_pair_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create_log(path)
+    both = threading.Barrier(2)
+
+    def later() -> list[tuple[NoteSigner, NoteSigner]]:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.2)
+        fresh = make_party(seed=9), make_party(seed=17)
+        return [(party.signer, party.pq_signer) for party in fresh]
+
+    running = Log.open(path, origin=ORIGIN, signer=OLD.signer, pq_signer=OLD.pq_signer, later=later)
+    other = open_log(path, later=[NEW, THIEF])
+    other.append(rotation())
+    threads = [threading.Thread(target=running.head) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    running.append(*heartbeats(1))
+    running.append(retirement_entry(OLD.verifiers))
+    running.append(rotation(NEW, THIEF))
+    running.append(retirement_entry(NEW.verifiers))
+    running.append(*heartbeats(1))
+    assert verify_log_folder(path, OLD.verifiers).head.tree_size == 7
+    for size in range(8):
+        lines = SignedNote.parse(note(path, size)).signatures
+        assert len({line.key_id for line in lines}) == len(lines)

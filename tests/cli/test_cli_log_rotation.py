@@ -122,6 +122,9 @@ def test_exchanges_go_on_through_a_rotation_and_the_evidence_of_both_verifies(
             ran = psi("audit", "verify", place, *trust, "--all-checkpoints", "--json")
             assert ran.code == 0, ran.out
             assert len(ran.document["exchanges"]) == 9
+            assert ran.document["later_keys"] == (1 if cards is before else 0)
+            said = psi("audit", "verify", place, *trust).out
+            assert ("does not name yet" in said) == (cards is before)
         ran = psi("audit", "reconcile", *map(str, bundles), *trust, "--json")
         assert (ran.code, ran.document["findings"]) == (0, [])
         for party in (PLATFORM, AUTHORITY):
@@ -308,4 +311,4 @@ def test_without_json_it_says_what_comes_next(office: Office) -> None:
     done = psi("party", "rotate-log-keys", "--home", office.home(PLATFORM), "--finish")
     assert ", alone." in done.out
     shown = json.loads(psi("party", "show", "--home", office.home(PLATFORM), "--json").out)
-    assert shown["log_keys"][0]["last"] == shown["log_keys"][1]["first"] + 1
+    assert shown["log_keys"][0]["last"] == shown["log_keys"][1]["first"] + 2

@@ -26,6 +26,7 @@ from psishare.audit.entry import (
     ExchangeOpened,
     ExchangeRefused,
     ExchangeRejected,
+    HandoverSignatures,
     Heartbeat,
     LogCreated,
     LogKeyPair,
@@ -45,6 +46,7 @@ from psishare.keys import canonical
 
 DIGEST = "5a" * 32
 SIGNATURE = base64.b64encode(bytes(64)).decode()
+HANDOVER = HandoverSignatures(ed25519=SIGNATURE, ml_dsa_44=base64.b64encode(bytes(2420)).decode())
 DOCUMENT = base64.b64encode(b'{"a":1}').decode()
 MANDATE = "0123456789abcdef"
 PAIR = LogKeyPair(ed25519="police.example+00000000+AQ==", ml_dsa_44="police.example+00000000+Bg==")
@@ -56,7 +58,7 @@ EXAMPLES: list[Entry] = [
     PeerRemoved(peer="a", role="witness", card_sha256=DIGEST, trusted_as=()),
     PeerRevoked(peer="a", role="issuer", card_sha256=DIGEST, trusted_as=("issuer",)),
     PartySucceeded(party="police.example", successor="police.example/2", card_sha256=DIGEST),
-    LogKeysRotated(party="police.example", old=PAIR, new=PAIR, signature=SIGNATURE),
+    LogKeysRotated(party="police.example", old=PAIR, new=PAIR, signatures=HANDOVER),
     LogKeysRetired(party="police.example", old=PAIR),
     DatasetPublished(
         dataset="phones",

@@ -14,7 +14,7 @@ KEYS = LogKeys.of(FIRST).rotated(SECOND, 4).retired(7).rotated(THIRD, 9)
 
 def test_pairs_have_the_sizes_that_the_entries_gave_them() -> None:
     assert KEYS.terms == (
-        KeyTerm(FIRST, 0, 7),
+        KeyTerm(FIRST, 0, 8),
         KeyTerm(SECOND, 5, None),
         KeyTerm(THIRD, 10, None),
     )
@@ -29,11 +29,11 @@ def test_pairs_have_the_sizes_that_the_entries_gave_them() -> None:
         (0, [FIRST]),
         (4, [FIRST]),
         (5, [FIRST, SECOND]),
-        (7, [FIRST, SECOND]),
-        (8, [SECOND]),
+        (8, [FIRST, SECOND]),
         (9, [SECOND]),
-        # How long the second goes on beside the third nobody knows yet.
-        (10, [THIRD]),
+        # The first of the third, the second signs in any case; how long it goes on nobody knows yet.
+        (10, [SECOND, THIRD]),
+        (11, [THIRD]),
         (99, [THIRD]),
     ],
 )
@@ -76,6 +76,30 @@ def test_a_log_has_so_many_pairs_and_no_more() -> None:
         keys = keys.rotated(pair, 10 * n).retired(10 * n + 1)
     with pytest.raises(VerificationError):
         keys.rotated(SECOND, 1_000)
+
+
+@pytest.mark.parametrize("size", range(13))
+def test_a_log_of_so_many_entries_tells_of_the_keys_that_they_name(size: int) -> None:
+    keys = LogKeys.of(FIRST)
+    for index in range(size):
+        if index in (4, 9):
+            keys = keys.rotated(SECOND if index == 4 else THIRD, index)
+        elif index in (7, 11):
+            keys = keys.retired(index)
+    full = KEYS.retired(11)
+    assert full.told_by(size) == keys
+    full.require_told_by(keys, size=size)
+    # Of a log that ends in an overlap, both pairs have to sign.
+    signing = [term.keys for term in full.binding(size).required(size)]
+    pairs = [FIRST, SECOND, THIRD][: len(keys.terms)]
+    assert signing == (pairs[-2:] if size in (5, 6, 7, 8, 10, 11, 12) else pairs[-1:])
+
+
+def test_what_the_entries_tell_beyond_what_is_known_is_refused_too() -> None:
+    for known, size in ((LogKeys.of(FIRST), 5), (KEYS, 12)):
+        with pytest.raises(VerificationError) as caught:
+            known.require_told_by(KEYS.retired(11).told_by(size), size=size)
+        assert caught.value.reason == "log_keys_differ"
 
 
 @pytest.mark.parametrize(

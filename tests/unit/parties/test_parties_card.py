@@ -22,15 +22,18 @@ from party_examples import (
     card_of,
     certificate_of,
     changed,
+    pq_signer_of,
     signer_of,
 )
 
 from psishare.errors import ConfigError, ExitCode
 from psishare.keys import canonical
-from psishare.keys.note_key import NoteKey, SignatureType
+from psishare.keys.handover import Handover
+from psishare.keys.log_keys import MAX_PAIRS
+from psishare.keys.note_key import NoteKey, NoteSigner, SignatureType
 from psishare.keys.signer import Ed25519Signer, MlDsa44Signer
 from psishare.keys.statement import sign_statement
-from psishare.parties.card import parse_card, replaces, sign_card
+from psishare.parties.card import MAX_BYTES, parse_card, replaces, sign_card
 from psishare.parties.fingerprint import fingerprint, require_fingerprint
 from psishare.parties.tls import make_certificate, make_identity, require_certificate, tls_name
 
@@ -405,27 +408,45 @@ def test_cut_certificate_is_refused(cut: int) -> None:
 # version 2: keys of the log that followed others
 
 
+Signers = tuple[NoteSigner, NoteSigner]
+
+
+def signers(seed: int) -> Signers:
+    """Return what signs with a pair of keys; with the party's first where the seed is 0."""
+    ed25519 = Ed25519Signer.from_secret_bytes(bytes([seed]) * 32) if seed else signer_of(PLATFORM)
+    ml_dsa_44 = (
+        MlDsa44Signer.from_secret_bytes(bytes([seed]) * 32) if seed else pq_signer_of(PLATFORM)
+    )
+    return (
+        NoteSigner(PLATFORM, SignatureType.ED25519, ed25519),
+        NoteSigner(PLATFORM, SignatureType.ML_DSA_44, ml_dsa_44),
+    )
+
+
 def pair(seed: int) -> dict[str, str]:
-    ed25519 = Ed25519Signer.from_secret_bytes(bytes([seed]) * 32).public_key
-    ml_dsa_44 = MlDsa44Signer.from_secret_bytes(bytes([seed]) * 32).public_key
-    return {
-        "ed25519": NoteKey(PLATFORM, SignatureType.ED25519, ed25519).encode(),
-        "ml_dsa_44": NoteKey(PLATFORM, SignatureType.ML_DSA_44, ml_dsa_44).encode(),
-    }
+    ed25519, ml_dsa_44 = (signer.key.encode() for signer in signers(seed))
+    return {"ed25519": ed25519, "ml_dsa_44": ml_dsa_44}
+
+
+def handover(old: Signers, seed: int) -> dict[str, str]:
+    """Return the word of a pair's holders that the pair of a seed follows."""
+    word = Handover.sign(old, [signer.key for signer in signers(seed)])
+    return {"ed25519": base64_of(word.ed25519), "ml_dsa_44": base64_of(word.ml_dsa_44)}
 
 
 def rotated(**changes: Any) -> dict[str, Any]:
     """Return the fields of a card whose log's keys were rotated once."""
     keys = [
-        fields()["log_keys"] | {"first": 0, "last": 9},
-        pair(77) | {"first": 5, "last": None},
+        fields()["log_keys"] | {"first": 0, "last": 9, "handover": None},
+        pair(77) | {"first": 5, "last": None, "handover": handover(signers(0), 77)},
     ]
     return fields() | {"version": 2, "checkpoint_keys": keys} | changes
 
 
 def test_card_of_rotated_keys_survives_its_round_trip_and_keeps_its_pin() -> None:
-    card = parse_card(signed(rotated()))
-    assert card.fields() == rotated()
+    document = rotated()
+    card = parse_card(signed(document))
+    assert card.fields() == document
     assert (card.fingerprint(), card.cosigner_keys()) == (
         card_of(PLATFORM).fingerprint(),
         card_of(PLATFORM).cosigner_keys(),
@@ -452,21 +473,45 @@ def test_card_of_rotated_keys_survives_its_round_trip_and_keeps_its_pin() -> Non
         lambda keys: [keys[0], keys[1] | {"first": "5"}],
         lambda keys: [keys[0], keys[1] | {"last": 20}],
         lambda keys: [keys[0] | {"first": 1}, keys[1]],
-        lambda keys: [pair(78) | {"first": 0, "last": 9}, keys[1]],
+        lambda keys: [pair(78) | {"first": 0, "last": 9, "handover": None}, keys[1]],
+        lambda keys: [keys[0], keys[1] | {"handover": None}],
+        lambda keys: [keys[0], keys[1] | {"handover": {}}],
+        lambda keys: [keys[0] | {"handover": keys[1]["handover"]}, keys[1]],
+        lambda keys: [keys[0], pair(78) | {k: keys[1][k] for k in ("first", "last", "handover")}],
+        lambda keys: [keys[0], keys[1] | {"handover": handover(signers(77), 77)}],
+        lambda keys: [keys[0], keys[1] | {"handover": with_pinned_key_alone(77)}],
+        lambda keys: [
+            *(keys[0], keys[1] | {"last": 12}),
+            pair(78) | {"first": 11, "last": None, "handover": handover(signers(0), 78)},
+        ],
         lambda keys: [keys[0], keys[1] | {"ed25519": keys[0]["ed25519"]}],
         lambda keys: [keys[0], keys[1] | {"ed25519": keys[1]["ml_dsa_44"]}],
         lambda keys: [keys[0], keys[1] | {"ed25519": "x"}],
         lambda keys: [keys[0], keys[1] | {"more": 1}],
         lambda keys: {"0": keys[0], "1": keys[1]},
-        lambda keys: (
-            [keys[0] | {"last": None}]
-            + [pair(n) | {"first": n, "last": None} for n in range(5, 25)]
-        ),
+        lambda keys: [keys[0]] + [keys[1] | {"first": n, "last": n + 1} for n in range(5, 25)],
     ],
 )
 def test_card_refuses_keys_that_no_log_can_have_though_signed(change: Any) -> None:
     keys = change(rotated()["checkpoint_keys"])
     assert refused(signed(rotated(checkpoint_keys=keys))) == "card_malformed"
+
+
+def with_pinned_key_alone(seed: int) -> dict[str, str]:
+    """Return a word that whoever has the pinned key alone can give: they have their own ML-DSA-44."""
+    return handover((signers(0)[0], signers(seed)[1]), seed)
+
+
+def test_card_of_as_many_pairs_as_a_log_has_is_read() -> None:
+    keys = [fields()["log_keys"] | {"first": 0, "last": 9, "handover": None}]
+    for n in range(1, MAX_PAIRS):
+        sizes = {"first": 10 * n, "last": 10 * n + 9 if n < MAX_PAIRS - 1 else None}
+        keys[-1]["last"] = 10 * n
+        keys.append(pair(n) | sizes | {"handover": handover(signers(n - 1), n)})
+    document = rotated(checkpoint_keys=keys, display_name="\U0001f50d" * 128)
+    document["tls"] = document["tls"] | {"next": base64_of(certificate_of(PLATFORM, number=2))}
+    assert len(parse_card(signed(document)).checkpoint_verifiers.terms) == MAX_PAIRS
+    assert len(signed(document)) < 0.95 * MAX_BYTES
 
 
 def test_card_of_version_1_tells_of_no_rotated_keys() -> None:
