@@ -1,22 +1,24 @@
 """The home's part in a rotation of its log's keys: the pair to come, and the card that names what the log says.
 
-The pair is made and named in a file first; the log's entry, which decides, comes after that; then the card.
-Whoever is cut off in between starts again, and the same pair is used. Source: protocols/specs/card.md,
-section 10.
+The pair is made, named in a file and tried first; the log's entry, which decides, comes after that; then the
+card. Whoever is cut off in between starts again: a pair that the log names is used, any other is discarded.
+Source: protocols/specs/card.md, section 10.
 """
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from psishare.errors import ConfigError, VerificationError
+from psishare.errors import ConfigError, PsishareError, VerificationError
 from psishare.keys import canonical
 from psishare.keys.durable_file import sync_folder, write_durably
 from psishare.keys.log_keys import LogKeys
 from psishare.keys.note_key import NoteKey, SignatureType
+from psishare.keys.statement import statement_message
 from psishare.parties.card_change import destroy_key, replace_card
 from psishare.parties.party_keys import (
     ED25519,
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from psishare.keys.log_keys import KeyTerm
+    from psishare.keys.note_key import NoteSigner
     from psishare.keys.signer import Algorithm
     from psishare.parties.home import Home
     from psishare.parties.signer_choice import SignerChoice
 
 NEXT_FILE = "next_log_keys.json"
 MAX_BYTES = 16 * 1024
+TRIAL_LABEL = "log-keys-trial"
+TRIAL_BYTES = 32
 
 
 class _NextFile(BaseModel):
@@ -59,18 +64,31 @@ def key_pairs(home: Home) -> list[tuple[NoteKey, ...]]:
 
 
 def prepare_next_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> tuple[NoteKey, ...]:
-    """Make the pair of keys that is to follow, unless a rotation that was cut off has made it.
+    """Make the pair of keys that is to follow, and have each of them sign once.
+
+    What a rotation left that was cut off before its entry is discarded: it may have been made with other
+    signers.
 
     Args:
-        home: under its lock.
+        home: under its lock; its log does not name a pair that was made before.
         signers: keys that are not to lie in the home.
 
     Raises:
-        ConfigError: as ``write_later_log_key``; ``home_invalid``, ``home_unwritable``.
+        ConfigError: as ``write_later_log_key``; ``home_invalid``, ``home_unwritable``; ``signer_failed``, one
+            of them does not sign, and nothing of the pair is left.
     """
-    made = _next_pair(home)
-    if made is not None:
-        return made
+    _discard_next(home)
+    pair = _make_pair(home, signers)
+    try:
+        _require_signing(home.checkpoint_signers(pair))
+    except PsishareError:
+        # In the log such a pair would keep everything after it from being signed.
+        _discard_next(home)
+        raise
+    return pair
+
+
+def _make_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> tuple[NoteKey, ...]:
     algorithms: tuple[Algorithm, Algorithm] = (ED25519, ML_DSA_44)
     used = {key.public_key for term in home.card.checkpoint_verifiers.terms for key in term.keys}
     public = [
@@ -111,17 +129,49 @@ def adopt_log_keys(home: Home, keys: LogKeys) -> Home:
         sync_folder(home.path)
     for term in keys.terms[1:]:
         if term.last is not None:
-            _destroy(home, term)
+            _destroy(home, term.keys)
     return home
 
 
-def _destroy(home: Home, term: KeyTerm) -> None:
-    """Destroy a pair that signs no more; the first pair is never one, since it signs other things."""
-    for key, algorithm in zip(term.keys, (ED25519, ML_DSA_44), strict=True):
-        first = home.keys_path / f"{LOG_USES[algorithm]}.json"
-        path = home.key_path(LOG_USES[algorithm], key.public_key)
-        if path != first:
-            destroy_key(path)
+def stray_key_files(home: Home) -> list[Path]:
+    """Return the files of keys that followed the log's first ones, and are of no pair that signs or is about to.
+
+    Raises:
+        ConfigError: ``home_invalid``.
+    """
+    signing = [term.keys for term in home.card.checkpoint_verifiers.terms if term.last is None]
+    coming = _next_pair(home)
+    pairs = signing if coming is None else [*signing, coming]
+    kept = {path for pair in pairs for path in _key_files(home, pair)}
+    later = (path for use in LOG_USES.values() for path in home.keys_path.glob(f"{use}-*.json"))
+    return sorted(path for path in later if path not in kept)
+
+
+def _require_signing(signers: Sequence[NoteSigner]) -> None:
+    message = statement_message(TRIAL_LABEL, secrets.token_bytes(TRIAL_BYTES))
+    for signer in signers:
+        signer.key.verify(message, signer.sign(message))
+
+
+def _discard_next(home: Home) -> None:
+    """Destroy a pair that was made for a rotation and that the log does not name."""
+    pair = _next_pair(home)
+    if pair is not None:
+        _destroy(home, pair)
+        (home.path / NEXT_FILE).unlink()
+        sync_folder(home.path)
+
+
+def _destroy(home: Home, pair: Sequence[NoteKey]) -> None:
+    for path in _key_files(home, pair):
+        destroy_key(path)
+
+
+def _key_files(home: Home, pair: Sequence[NoteKey]) -> list[Path]:
+    """Return a pair's own files, as far as they are there; never the first pair's, which sign other things."""
+    uses = (LOG_USES[ED25519], LOG_USES[ML_DSA_44])
+    paths = [home.key_path(use, key.public_key) for use, key in zip(uses, pair, strict=True)]
+    return [path for use, path in zip(uses, paths, strict=True) if path.name != f"{use}.json"]
 
 
 def _next_pair(home: Home) -> tuple[NoteKey, ...] | None:

@@ -12,6 +12,7 @@ import pytest
 from cli_stage import AUTHORITY, ISSUER, PLATFORM, VALIDATOR, Office, Ran, psi
 
 import psishare
+from psishare import parties
 from psishare.audit.entry import Heartbeat, parse_entry
 from psishare.audit.log import Log
 from psishare.audit.verify_log import verify_log_folder
@@ -21,10 +22,12 @@ from psishare.client.renewal import log_card
 from psishare.errors import AuditError, ConfigError, PsishareError
 from psishare.parties.home import Home
 from psishare.parties.log_rotation import adopt_log_keys
-from psishare.parties.signer_choice import ALGORITHMS
+from psishare.parties.signer_choice import ALGORITHMS, read_signer_choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from psishare.keys.signer import Algorithm
 
 SIGNER_PROGRAM = Path(__file__).parents[1] / "signer_program.py"
 
@@ -77,6 +80,30 @@ def trusting(folder: Path, *cards: bytes) -> list[str]:
         path.write_bytes(card)
         options += ["--trust", str(path)]
     return options
+
+
+def signers_file(folder: Path, *algorithms: Algorithm, fault: str = "") -> Path:
+    """Write a file of signers: a program that holds the keys, and may misbehave."""
+    seed, file = folder / "seed", folder / f"signers{fault}.toml"
+    seed.write_bytes(bytes(range(32)))
+    program = json.dumps(
+        [sys.executable, str(SIGNER_PROGRAM), str(seed), *([fault] if fault else [])]
+    )
+    tables = (
+        f"[{name}]\nsigner = 'process'\ncommand = '{program}'\n"
+        for name in algorithms or ALGORITHMS
+    )
+    file.write_text("".join(tables), encoding="utf-8")
+    return file
+
+
+def later_keys(home: Path) -> list[Path]:
+    """Return the files of keys that followed the log's first ones."""
+    return sorted((home / "keys").glob("log_*-*.json"))
+
+
+def full(*_: object, **__: object) -> Any:
+    raise AuditError("full", mend="free space", reason="log_write_failed")
 
 
 def types(home: Path) -> list[str]:
@@ -212,9 +239,6 @@ def test_a_rotation_that_is_cut_off_is_completed_by_the_next_call(
         take_card(office, AUTHORITY, PLATFORM)
     more = ["--finish"] if finish else []
 
-    def full(*_: object, **__: object) -> Any:
-        raise AuditError("full", mend="free space", reason="log_write_failed")
-
     calls = 0
 
     def once(whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -254,11 +278,7 @@ def test_a_rotation_that_is_cut_off_is_completed_by_the_next_call(
 def test_new_keys_can_be_in_another_program_and_none_comes_twice(
     office: Office, tmp_path: Path
 ) -> None:
-    seed, signers = tmp_path / "seed", tmp_path / "signers.toml"
-    seed.write_bytes(bytes(range(32)))
-    program = json.dumps([sys.executable, str(SIGNER_PROGRAM), str(seed)])
-    tables = (f"[{name}]\nsigner = 'process'\ncommand = '{program}'\n" for name in ALGORITHMS)
-    signers.write_text("".join(tables), encoding="utf-8")
+    signers = signers_file(tmp_path)
     for _ in range(2):
         begun = rotate(office, PLATFORM, "--signers", str(signers))
         take_card(office, AUTHORITY, PLATFORM)
@@ -274,6 +294,85 @@ def test_new_keys_can_be_in_another_program_and_none_comes_twice(
         assert verify_log_folder(rotated.log_path, keys).keys == keys
         assert rotate(office, PLATFORM, "--finish").code == 0
     raise AssertionError("a pair came twice")
+
+
+@pytest.mark.parametrize("fault", ["refuse", "wrong", "die"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_new_keys_that_cannot_sign_do_not_come_into_the_log(
+    office: Office, tmp_path: Path, algorithm: Algorithm, fault: str
+) -> None:
+    home = office.home(PLATFORM)
+    size = open_log(Home.open(home)).size
+    bad = signers_file(tmp_path, algorithm, fault=fault)
+    ran = rotate(office, PLATFORM, "--signers", str(bad))
+    assert (ran.code, ran.reason) == (3, "signer_failed")
+    assert later_keys(home) == []
+    assert not (home / "next_log_keys.json").exists()
+    log = open_log(Home.open(home))
+    assert log.size == size
+    log.append(Heartbeat(failed_handshakes=0))
+    # Once the signer works, the same command does what it says.
+    good = signers_file(tmp_path, algorithm)
+    assert rotate(office, PLATFORM, "--signers", str(good)).code == 0
+    log.append(Heartbeat(failed_handshakes=0))
+    keys = Home.open(home).card.checkpoint_verifiers
+    assert verify_log_folder(home / "log", keys).keys == keys
+
+
+@pytest.mark.parametrize("at_first", [None, "refuse"])
+def test_the_signers_of_the_last_call_are_used_whatever_an_earlier_one_left(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_first: str | None
+) -> None:
+    home = office.home(PLATFORM)
+    first = [] if at_first is None else ["--signers", str(signers_file(tmp_path, fault=at_first))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", full)
+        if at_first is not None:
+            # As a key file stays where the power fails between it and the file that names the pair.
+            patch.setattr(
+                parties.log_rotation, "_make_pair", unnamed(parties.log_rotation._make_pair)
+            )
+        with pytest.raises((AuditError, KeyboardInterrupt)):
+            psishare.rotate_log_keys(
+                Home.open(home), signers=read_signer_choices(Path(first[1])) if first else None
+            )
+    left = later_keys(home)
+    assert left
+    assert rotate(office, PLATFORM, "--signers", str(signers_file(tmp_path))).code == 0
+    kept = later_keys(home)
+    assert len(kept) == 2
+    assert all("process" in path.read_text(encoding="utf-8") for path in kept)
+    assert not any("refuse" in path.read_text(encoding="utf-8") for path in kept)
+    assert "log_keys_left" not in psi("doctor", "--home", home, "--json").out
+
+
+def unnamed(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes a pair and dies before a file names it."""
+
+    def cut(home: Home, signers: Any) -> Any:
+        make(home, signers)
+        (home.path / "next_log_keys.json").unlink()
+        raise KeyboardInterrupt
+
+    return cut
+
+
+def test_a_retired_key_that_was_left_is_told_of_and_destroyed_by_the_next_call(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = office.home(PLATFORM)
+    for more in ([], ["--finish"], []):
+        assert rotate(office, PLATFORM, *more).code == 0
+    old, newer = later_keys(home)[:2], later_keys(home)
+    with monkeypatch.context() as patch:
+        patch.setattr(parties.log_rotation, "destroy_key", full)
+        assert rotate(office, PLATFORM, "--finish").reason == "log_write_failed"
+    assert later_keys(home) == newer
+    doctor = psi("doctor", "--home", home, "--json")
+    assert "log_keys_left" in doctor.out
+    assert rotate(office, PLATFORM, "--finish").reason == "log_rotation_missing"
+    assert len(later_keys(home)) == len(old)
+    assert "log_keys_left" not in psi("doctor", "--home", home, "--json").out
 
 
 def test_what_cannot_be_rotated_says_so(office: Office) -> None:

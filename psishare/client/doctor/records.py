@@ -18,6 +18,7 @@ from psishare.exchange.register import Register, State
 from psishare.mandates.archive import MandateArchive
 from psishare.mandates.budget import Budget
 from psishare.mandates.envelope import read_envelope
+from psishare.parties.log_rotation import stray_key_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,15 @@ def log(home: Home) -> Iterator[Finding]:
             "log_rotation_unfinished",
             "a rotation of the log's keys was cut off: the card does not name them yet",
             mend="Give the command again, `psishare party rotate-log-keys` or the same with `--finish`.",
+        )
+    left = stray_key_files(home)
+    if left:
+        yield Finding.warning(
+            "log",
+            "log_keys_left",
+            f"{len(left)} key files are of no keys that sign the log, the first is {left[0].name}",
+            mend="Give the command again, `psishare party rotate-log-keys --finish`: it destroys what was"
+            " retired. What is left then was never used: delete it.",
         )
     size, known = opened.size, _known_size(home)
     if known > size:
