@@ -81,5 +81,4 @@ def log_signers(home: Home) -> dict[str, Any]:
 
 def _later_pairs(home: Home) -> list[tuple[NoteSigner, NoteSigner]]:
     """Return the pairs that followed the first, as the home has them now."""
-    fresh = home.reopened()
-    return [fresh.checkpoint_signers(pair) for pair in key_pairs(fresh)[1:]]
+    return [home.checkpoint_signers(pair) for pair in key_pairs(home)[1:]]

@@ -55,11 +55,15 @@ class _NextFile(BaseModel):
 def key_pairs(home: Home) -> list[tuple[NoteKey, ...]]:
     """Return every pair that signs the log's checkpoints, did so, or is about to, in their order.
 
+    Args:
+        home: whose files may change meanwhile; its card is read anew.
+
     Raises:
-        ConfigError: ``home_invalid``.
+        ConfigError: ``home_invalid``, or the home does not open.
     """
-    pairs = [term.keys for term in home.card.checkpoint_verifiers.terms]
+    # The card takes a pair over before its file goes: read in this order, one of the two names it.
     coming = _next_pair(home)
+    pairs = [term.keys for term in home.reopened().card.checkpoint_verifiers.terms]
     return pairs if coming is None or coming in pairs else [*pairs, coming]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from audit_examples import make_party
@@ -21,6 +21,7 @@ from psishare.audit.note import SignedNote
 from psishare.audit.signed_checkpoint import sign_checkpoint
 from psishare.audit.tlog_proof import LogProof
 from psishare.audit.tree import StoredTree
+from psishare.client import log_rotation, opened_home
 from psishare.client.log_rotation import retire_log_keys, rotate_log_keys
 from psishare.client.opened_home import log_signers, open_log
 from psishare.errors import ConfigError, VerificationError
@@ -33,13 +34,17 @@ from psishare.evidence.source import open_evidence
 from psishare.exchange.document import now
 from psishare.exchange.heads import cosign_head
 from psishare.keys.handover import Handover
+from psishare.keys.log_keys import MAX_PAIRS
+from psishare.parties import log_rotation as pairs_file
 from psishare.parties.card_change import replace_card
 from psishare.parties.home import Home
+from psishare.parties.log_rotation import adopt_log_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey, NoteSigner
     from psishare.parties.card import Card
 
@@ -345,3 +350,60 @@ def test_two_cards_of_one_pin_that_tell_two_pasts_are_no_evidence_but_of_that(
     assert (other.card.serial > known.card.serial) == later
     whole = bundle(other, tmp_path / "bundle")
     assert refusal(whole, trust(stage) | {PLATFORM: known.card}) == "log_keys_differ"
+
+
+# What goes on meanwhile.
+
+
+def test_a_process_that_looks_for_the_keys_while_the_card_takes_them_over_finds_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = stage.homes[PLATFORM]
+    found: list[list[tuple[NoteSigner, NoteSigner]]] = []
+
+    def meanwhile(home: Home, keys: LogKeys) -> Home:
+        if len(keys.terms) < 2:
+            return adopt_log_keys(home, keys)
+        adopted: list[Home] = []
+        looking = True
+
+        def then_adopt(read: Callable[[Home], Any]) -> Callable[[Home], Any]:
+            def reading(of: Home) -> Any:
+                nonlocal looking
+                told, first, looking = read(of), looking, False
+                if first:
+                    adopted.append(adopt_log_keys(home, keys))
+                return told
+
+            return reading
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Home, "reopened", then_adopt(Home.reopened))
+            patch.setattr(pairs_file, "_next_pair", then_adopt(pairs_file._next_pair))
+            found.append(opened_home._later_pairs(running))
+        return adopted[0]
+
+    monkeypatch.setattr(log_rotation, "adopt_log_keys", meanwhile)
+    card = rotate_log_keys(stage.homes[PLATFORM]).card
+    keys = [tuple(signer.key for signer in pair) for pair in found[0]]
+    assert keys == [card.checkpoint_verifiers.newest.keys]
+
+
+def test_a_log_rotated_as_often_as_a_card_can_tell_verifies_from_its_first_card_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    cards, home = trust(stage), stage.homes[PLATFORM]
+    for _ in range(MAX_PAIRS - 1):
+        home = retire_log_keys(rotate_log_keys(home))
+    with pytest.raises(ConfigError) as caught:
+        rotate_log_keys(home)
+    assert caught.value.reason == "log_rotation_spent"
+    beat(home)
+    peer = psishare.pin_peer(
+        stage.homes[AUTHORITY], home.export_card(), fingerprint=None, trusted_as=None
+    )
+    assert peer.card == home.card
+    for name, scope in SCOPES.items():
+        whole = bundle(home, tmp_path / name, scope)
+        for known in (cards, cards | {PLATFORM: home.card}):
+            assert verified(whole, known) == verified(home.log_path, known)
