@@ -168,6 +168,7 @@ def _skewed_section(record: Record) -> Iterator[str]:
     cells = [c for c, _ in record.of_kind("exchange") if c.authority < c.platform]
     if not cells:
         return
+    cells.sort(key=lambda cell: cell.platform)
     yield f"## A platform's large list, an authority's of 2^{cells[0].authority}\n"
     rows = []
     for cell in cells:

@@ -21,7 +21,7 @@ PANELS = (("wall_s", "seconds, file to file"), ("bytes", "bytes sent"))
 def main() -> None:
     """Draw."""
     series = json.load(sys.stdin)
-    figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(13, 6.5), constrained_layout=True)
     for axis, (key, label) in zip(axes, PANELS, strict=True):
         for each in series:
             ours = each["name"].startswith("psishare")
@@ -37,7 +37,7 @@ def main() -> None:
         axis.set_xlabel("rows a side")
         axis.set_ylabel(label)
         axis.grid(visible=True, which="major", alpha=0.3)
-    axes[0].legend(fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
     figure.savefig(sys.argv[1], metadata={"Date": None})
 
 
