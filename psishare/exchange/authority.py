@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from psishare import _native
 from psishare.audit.checkpoint import parse_checkpoint
@@ -36,6 +36,7 @@ from psishare.exchange.heads import (
     cosign_head,
     head_size,
     keep_cosignature,
+    require_current,
     require_not_rolled_back,
     show_head,
 )
@@ -127,6 +128,9 @@ class Authority:
         progress: called as steps advance.
         retry_for_s: for how many seconds a call that gets no answer is made again; 0: never.
     """
+
+    _carried: ClassVar[bool] = False
+    """Whether the platform's heads come in parcels."""
 
     def __init__(
         self,
@@ -432,7 +436,7 @@ class Authority:
         except REFUSALS as error:
             run.refused = is_refusal(error)
             raise
-        self._heads.accept(self._platform, response.head)
+        self._heads.accept(self._platform, response.head, carried=self._carried)
         return response
 
     def _with_current_heads(self, call: Callable[[int], T]) -> T:
@@ -551,7 +555,7 @@ class Authority:
         self._rooms.register.update(
             exchange_id, State.PENDING, platform_signature=response.countersignature
         )
-        checkpoint = self._heads.accept(platform, response.head)
+        checkpoint = self._heads.accept(platform, response.head, carried=self._carried)
         require_closed_entry(response, checkpoint, signed, platform.id)
         return signed
 
@@ -575,6 +579,7 @@ class Authority:
         theirs = self._rooms.peers.checkpoint(self._platform.id)
         if row is None or row.closed_index is None or theirs is None:
             raise InternalError("the exchange to cosign is not closed", mend="Report this fault.")
+        require_current(self._platform, parse_checkpoint(theirs))
         head = show_head(self._rooms.log, since)
         own_size = head_size(head)
         request = wire.CosignRequest(

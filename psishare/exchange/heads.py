@@ -13,7 +13,7 @@ from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
 from psishare.audit.cosignature import cosign, verify_cosignatures
 from psishare.audit.note import SignedNote
 from psishare.audit.peer_view import verify_extension
-from psishare.audit.signed_checkpoint import verify_checkpoint
+from psishare.audit.signed_checkpoint import require_up_to_date, verify_checkpoint
 from psishare.errors import AuditError, ConfigError, PeerError, VerificationError
 from psishare.exchange.document import now
 from psishare.keys.note_key import NoteSigner, SignatureType
@@ -58,6 +58,17 @@ def require_not_rolled_back(own_size: int, known_size: int) -> None:
             mend="The log was restored from an old copy: restore the newest one before going on.",
             reason="log_rolled_back",
         )
+
+
+def require_current(peer: Peer, head: Checkpoint) -> None:
+    """Require a head of a peer's log to be of the newest keys that are known of it.
+
+    Whoever has the older ones could have made another. That somebody cosigned it is no excuse here.
+
+    Raises:
+        VerificationError: ``log_head_outdated``.
+    """
+    require_up_to_date(head, peer.card.checkpoint_verifiers, vouched=False)
 
 
 class PeerHeads:
@@ -122,15 +133,36 @@ class PeerHeads:
         )
         return older
 
-    def accept(self, peer: Peer, head: LogHead) -> Checkpoint:
+    def to_cosign(self, peer: Peer) -> bytes | None:
+        """Return the remembered head of a peer's log; None where there is none, or it is not to be cosigned.
+
+        One from before the newest keys that are known of the log may be a thief's, who has the old ones.
+        """
+        note = self._peers.checkpoint(peer.id)
+        with contextlib.suppress(VerificationError):
+            if note is not None:
+                require_current(peer, parse_checkpoint(note))
+                return note
+        return None
+
+    def accept(self, peer: Peer, head: LogHead, *, carried: bool = False) -> Checkpoint:
         """Verify that a peer's head extends the one that is remembered, and remember it instead.
 
+        Args:
+            peer: with the newest card that is here.
+            head: as it came.
+            carried: whether a parcel brought it, which may be from before a rotation of the log's keys.
+
         Raises:
-            VerificationError: a signature or the proof is wrong.
+            VerificationError: a signature or the proof is wrong; ``log_head_outdated``, a peer that shows
+                its head now shows one from before the newest keys of its log that are known.
             PeerError: ``log_head_stale``: the proof starts from another size than is
                 remembered, because another exchange went on meanwhile; ask again.
             AuditError: ``state_write_failed``: it cannot be remembered.
         """
+        if not carried:
+            keys = peer.card.checkpoint_verifiers
+            require_current(peer, verify_checkpoint(head.checkpoint, keys))
         remembered = self._peers.checkpoint(peer.id)
         old = parse_checkpoint(remembered) if remembered else None
         if head.since != (old.tree_size if old else 0):

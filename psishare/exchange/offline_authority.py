@@ -82,6 +82,8 @@ class OfflineAuthority(Authority):
         channel: the parcel that came back; None where there is none yet.
     """
 
+    _carried = True
+
     def __init__(
         self,
         rooms: AuthorityRooms,
@@ -204,6 +206,7 @@ class OfflineAuthority(Authority):
             mandate=mandate,
             mandate_id=read_envelope(mandate).mandate.id,
             mandate_sha256=digest.digest(),
+            carried=self._carried,
         )
         rooms = self._rooms
         heads, journal = PeerHeads(rooms.peers, rooms.register), Journal(rooms.log)

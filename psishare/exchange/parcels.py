@@ -277,7 +277,7 @@ class Parcels:
             out: nothing stands in it yet.
         """
         out.add_heads(self.choices(peer, head))
-        known = self._rooms.peers.checkpoint(peer.id)
+        known = self._heads.to_cosign(peer)
         if known is not None and out.cosigns:
             out.add_cosignature(
                 Cosignature(
@@ -294,7 +294,7 @@ class Parcels:
         head = parse(LogHead, parcel.heads[0], step=STEP, party=peer.id)
         self.fit(parcel, head)
         try:
-            self._heads.accept(peer, head)
+            self._heads.accept(peer, head, carried=True)
         except (PeerError, VerificationError) as error:
             _logger.warning(
                 "the head of %s's log is not remembered: %s [%s]",

@@ -359,7 +359,7 @@ class Platform:
             if held is None:
                 self._admission.require_timely(offer, caller)
             offering = self._admission.require_served(offer)
-            self._heads.accept(peer, request.head)
+            self._heads.accept(peer, request.head, carried=caller.party is not None)
             # One that is held is entered already.
             if held is None and not self._enter(offered.exchange_id, request.offer.document, peer):
                 raise repeated(offer.exchange_id)

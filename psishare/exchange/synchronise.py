@@ -48,6 +48,7 @@ class Source:
         mandate: the envelope's bytes.
         mandate_id: the mandate's id.
         mandate_sha256: 32 bytes, of the envelope.
+        carried: whether all of it has come in a parcel.
     """
 
     channel: Channel
@@ -56,6 +57,7 @@ class Source:
     mandate: bytes
     mandate_id: str
     mandate_sha256: bytes
+    carried: bool = False
 
 
 def synchronise(
@@ -107,7 +109,7 @@ def _fetch_manifest(source: Source, heads: PeerHeads, journal: Journal) -> Signe
     try:
         verify_statement(platform.card.log_key, LABEL, document, signature, party=platform.id)
         signed = SignedManifest(parse_manifest(document), document, signature)
-        checkpoint = heads.accept(platform, response.head)
+        checkpoint = heads.accept(platform, response.head, carried=source.carried)
         _require_published(response, checkpoint, signed)
     except VerificationError as error:
         if error.reason.startswith("log_") or error.reason == "checkpoint_invalid":

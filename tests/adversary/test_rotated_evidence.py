@@ -6,9 +6,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from air_gap import AirGap
 from audit_examples import make_party
-from evidence_stage import join, split, trust
-from stage import AUTHORITY, PLATFORM, Stage
+from evidence_stage import CUSTOMERS, SUSPECTS, join, split, trust
+from stage import AUTHORITY, PLATFORM, OpenedStage, Stage
 
 import psishare
 from psishare.audit.checkpoint import parse_checkpoint
@@ -27,6 +28,7 @@ from psishare.client.opened_home import log_signers, open_log
 from psishare.errors import ConfigError, VerificationError
 from psishare.evidence import export
 from psishare.evidence.bundle import RecordType
+from psishare.evidence.cosigned import has_cosigned
 from psishare.evidence.export import Scope, export_bundle
 from psishare.evidence.proof import verify_proof
 from psishare.evidence.quorum import Quorum
@@ -39,11 +41,14 @@ from psishare.parties import log_rotation as pairs_file
 from psishare.parties.card_change import replace_card
 from psishare.parties.home import Home
 from psishare.parties.log_rotation import adopt_log_keys
+from psishare.parties.peers import Peers
+from psishare.psi import suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from psishare.exchange.ask import Ask
     from psishare.keys.log_keys import LogKeys
     from psishare.keys.note_key import NoteKey, NoteSigner
     from psishare.parties.card import Card
@@ -317,6 +322,77 @@ def test_an_empty_log_from_before_a_rotation_counts_for_nothing(
     Log.create(tmp_path / "log", origin=home.id, signer=signer, pq_signer=pq_signer)
     cards = trust(stage) | {PLATFORM: rotate_log_keys(home).card}
     assert refusal(tmp_path / "log", cards) == "log_head_outdated"
+
+
+def in_place_of(stage: Stage, party: str, stolen: Path, path: Path) -> OpenedStage:
+    """Return a stage of which one party is a thief's copy, and all else as it is."""
+    shutil.copytree(stage.homes[party].path.parent, path)
+    shutil.rmtree(path / party)
+    shutil.copytree(stolen, path / party)
+    return OpenedStage(path)
+
+
+def asked(stage: Stage) -> Ask:
+    return stage.ask(SUSPECTS, protocol=suite.Protocol.ECDH)
+
+
+def take_newest(stage: Stage, at: str, home: Home) -> None:
+    psishare.pin_peer(stage.homes[at], home.export_card(), fingerprint=None, trusted_as=None)
+    for side in (stage.platform, stage.authority):
+        side.peers = Peers(side.home.peers_path)
+
+
+def cosigned_sizes(home: Home, by: Card) -> list[int]:
+    """Return the sizes of a log that a party has cosigned."""
+    notes = [path.read_bytes() for path in (home.log_path / CHECKPOINTS).iterdir()]
+    signed = [(parse_checkpoint(note), SignedNote.parse(note)) for note in notes]
+    return sorted(c.tree_size for c, note in signed if has_cosigned(note, c, by))
+
+
+@pytest.mark.parametrize(
+    ("robbed", "other"), [(PLATFORM, AUTHORITY), (AUTHORITY, PLATFORM)], ids=[PLATFORM, AUTHORITY]
+)
+def test_a_peer_that_has_the_newest_card_goes_on_with_no_thief_of_a_retired_pair(
+    stage: Stage, tmp_path: Path, robbed: str, other: str
+) -> None:
+    stage.exchange(stage.responder(stage.listing(CUSTOMERS)), asked(stage))
+    home = stage.homes[robbed]
+    stolen = copied(home, tmp_path / "stolen").path
+    beat(home, 40)
+    take_newest(stage, other, retire_log_keys(rotate_log_keys(home)))
+    thiefs = in_place_of(stage, robbed, stolen, tmp_path / "thief")
+    home, honest = thiefs.homes[robbed], thiefs.homes[other]
+    beat(home, 3)
+    remembered = Peers(honest.peers_path).checkpoint(robbed)
+    before = cosigned_sizes(home, honest.card)
+    with pytest.raises(VerificationError) as caught:
+        thiefs.exchange(thiefs.responder(thiefs.listing(CUSTOMERS)), asked(thiefs))
+    assert caught.value.reason == "log_head_outdated"
+    assert Peers(honest.peers_path).checkpoint(robbed) == remembered
+    assert cosigned_sizes(home, honest.card) == before
+    thiefs.close()
+
+
+def test_a_parcel_from_before_a_rotation_is_taken_but_its_head_not_cosigned(
+    stage: Stage, tmp_path: Path
+) -> None:
+    gap = AirGap(stage, tmp_path, stage.encode(CUSTOMERS))
+    ask = stage.ask(SUSPECTS)
+    gap.synchronised(ask)
+    answer = gap.answer(gap.request(ask)).parcel
+    size = stage.platform.log.size
+    take_newest(stage, AUTHORITY, rotate_log_keys(stage.homes[PLATFORM]))
+    receipt = gap.finish(SUSPECTS, answer)
+    # What is remembered is the head from before, and the parcel back says nothing of it.
+    known = stage.authority.peers.checkpoint(PLATFORM)
+    assert known is not None
+    assert parse_checkpoint(known).tree_size == size
+    confirmation = gap.confirm(receipt).parcel
+    assert size not in cosigned_sizes(stage.homes[PLATFORM], stage.homes[AUTHORITY].card)
+    assert len(gap.release(SUSPECTS, confirmation).matched) == 10
+    # The next parcel cosigns what the newest keys have signed.
+    gap.answer(gap.request(stage.ask(SUSPECTS)))
+    assert max(cosigned_sizes(stage.homes[PLATFORM], stage.homes[AUTHORITY].card)) > size
 
 
 # What else a bundle says of keys.
