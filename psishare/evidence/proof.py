@@ -18,6 +18,7 @@ from psishare.audit.signed_checkpoint import require_up_to_date, verify_checkpoi
 from psishare.audit.tlog_proof import LogProof
 from psishare.audit.tree import StoredTree
 from psishare.errors import InputError, VerificationError
+from psishare.evidence.cosigned import has_cosigned
 from psishare.evidence.source import read_head
 from psishare.evidence.trust import trusted_card
 
@@ -87,7 +88,9 @@ def verify_proof(
 
     Raises:
         ConfigError: the log's card is not among them.
-        VerificationError: the file is malformed, holds no entry, or does not prove it.
+        VerificationError: the file is malformed, holds no entry, or does not prove it; a trusted party's
+            cosignature on it is wrong; ``log_head_outdated``, its head is from before the log's newest keys and
+            nobody who is trusted has cosigned it.
     """
     proof = LogProof.parse(data)
     if proof.extra is None:
@@ -99,10 +102,13 @@ def verify_proof(
     owner = trusted_card(trust, parse_checkpoint(proof.checkpoint).origin)
     keys = owner.checkpoint_verifiers
     checkpoint, note = proof.verify(proof.extra, keys), SignedNote.parse(proof.checkpoint)
-    vouched = False
+    others = [card for party, card in trust.items() if party != owner.id]
+    # Every one of them is looked at, so that a wrong cosignature of any is refused.
+    cosigned = [has_cosigned(note, checkpoint, card) for card in others]
+    vouched = any(cosigned)
     if quorum is not None:
         quorum.require_log(keys)
         quorum.require_on(note, checkpoint)
-        vouched = checkpoint.tree_size > 0 and quorum.vouches_for(note, checkpoint)
+        vouched |= quorum.vouches_for(note, checkpoint)
     require_up_to_date(checkpoint, keys, vouched=vouched)
     return ProvenFact(checkpoint, proof.index, parse_entry(proof.extra))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from stage import AUTHORITY, PLATFORM, OpenedStage, Stage
 
 import psishare
 from psishare.audit.checkpoint import parse_checkpoint
+from psishare.audit.cosignature import cosignature
 from psishare.audit.entry import HandoverSignatures, Heartbeat
 from psishare.audit.fsck import check_log_folder
 from psishare.audit.key_history import retirement_entry
@@ -268,12 +270,13 @@ class Forked:
         while log.size < self.home.card.checkpoint_verifiers.newest.first - 1:
             log.append(Heartbeat(failed_handshakes=666))
 
-    def proof(self) -> bytes:
-        note = (self.thief.log_path / CHECKPOINT).read_bytes()
-        size = parse_checkpoint(note).tree_size
-        tree = StoredTree(self.thief.log_path, size)
-        last = size - 1
-        return LogProof(last, tuple(tree.inclusion_proof(last)), note, tree.entry(last)).serialise()
+
+def last_proven(home: Home) -> bytes:
+    """Return a proof file of the last entry of a home's log."""
+    note = (home.log_path / CHECKPOINT).read_bytes()
+    last = parse_checkpoint(note).tree_size - 1
+    tree = StoredTree(home.log_path, last + 1)
+    return LogProof(last, tuple(tree.inclusion_proof(last)), note, tree.entry(last)).serialise()
 
 
 def test_a_retired_pair_forks_nothing_within_its_own_sizes(stage: Stage, tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ def test_a_retired_pair_forks_nothing_within_its_own_sizes(stage: Stage, tmp_pat
     assert check_log_folder(forked.thief.log_path, keys).faults
     for quorum in (None, policy(forked.home.card.verifiers()[0])):
         with pytest.raises(VerificationError) as caught:
-            verify_proof(forked.proof(), forked.cards, quorum=quorum)
+            verify_proof(last_proven(forked.thief), forked.cards, quorum=quorum)
         assert caught.value.reason == "log_head_outdated"
 
 
@@ -312,6 +315,35 @@ def test_an_older_head_that_somebody_trusted_has_cosigned_still_counts(
     # Not by just anybody.
     strangers = {PLATFORM: cards[PLATFORM]}
     assert refusal(cosigned, strangers) == refusal(copy, strangers) == "log_head_outdated"
+
+
+def test_a_proof_from_before_a_rotation_counts_where_somebody_trusted_has_cosigned_its_head(
+    stage: Stage,
+) -> None:
+    home = stage.homes[PLATFORM]
+    beat(home, 3)
+    early = last_proven(home)
+    log = open_log(home)
+    log.add_cosignature(log.size, cosign_head(stage.homes[AUTHORITY], log.checkpoint()))
+    cosigned = last_proven(home)
+    cards = trust(stage) | {PLATFORM: rotate_log_keys(home).card}
+    assert verify_proof(cosigned, cards).checkpoint.tree_size == 4
+    for proof, known in ((early, cards), (cosigned, {PLATFORM: cards[PLATFORM]})):
+        with pytest.raises(VerificationError) as caught:
+            verify_proof(proof, known)
+        assert caught.value.reason == "log_head_outdated"
+
+
+def test_a_proof_with_a_wrong_cosignature_of_somebody_trusted_is_refused(stage: Stage) -> None:
+    home, liar = stage.homes[PLATFORM], make_party(AUTHORITY, seed=5)
+    log = open_log(home)
+    proof = LogProof.parse(last_proven(home))
+    cosigner = stage.homes[AUTHORITY].card.cosigner_keys()[0]
+    lying = replace(cosignature(log.head(), liar.cosigners[0], time=1), key_id=cosigner.key_id)
+    note = SignedNote.parse(proof.checkpoint).with_signatures([lying]).serialise()
+    with pytest.raises(VerificationError) as caught:
+        verify_proof(replace(proof, checkpoint=note).serialise(), trust(stage))
+    assert caught.value.reason == "cosignature_invalid"
 
 
 def test_an_empty_log_from_before_a_rotation_counts_for_nothing(
