@@ -70,11 +70,11 @@ def key_pairs(home: Home) -> list[tuple[NoteKey, ...]]:
 def prepare_next_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> tuple[NoteKey, ...]:
     """Make the pair of keys that is to follow, and have each of them sign once.
 
-    What a rotation left that was cut off before its entry is discarded: it may have been made with other
+    What a rotation left that was cut off before its entry is destroyed: it may have been made with other
     signers.
 
     Args:
-        home: under its lock; its log does not name a pair that was made before.
+        home: under its lock; its card names the pairs that its log does, and no pair was made since.
         signers: keys that are not to lie in the home.
 
     Raises:
@@ -82,8 +82,8 @@ def prepare_next_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> 
             of them does not sign, and nothing of the pair is left.
     """
     _discard_next(home)
-    pair = _make_pair(home, signers)
     try:
+        pair = _make_pair(home, signers)
         _require_signing(home.checkpoint_signers(pair))
     except PsishareError:
         # In the log such a pair would keep everything after it from being signed.
@@ -137,13 +137,17 @@ def adopt_log_keys(home: Home, keys: LogKeys) -> Home:
     return home
 
 
-def stray_key_files(home: Home) -> list[Path]:
+def stray_key_files(home: Home, keys: LogKeys) -> list[Path]:
     """Return the files of keys that followed the log's first ones, and are of no pair that signs or is about to.
+
+    Args:
+        home: whose card may be behind its log.
+        keys: as the log's own entries have them.
 
     Raises:
         ConfigError: ``home_invalid``.
     """
-    signing = [term.keys for term in home.card.checkpoint_verifiers.terms if term.last is None]
+    signing = [term.keys for term in keys.terms if term.last is None]
     coming = _next_pair(home)
     pairs = signing if coming is None else [*signing, coming]
     kept = {path for pair in pairs for path in _key_files(home, pair)}
@@ -158,12 +162,12 @@ def _require_signing(signers: Sequence[NoteSigner]) -> None:
 
 
 def _discard_next(home: Home) -> None:
-    """Destroy a pair that was made for a rotation and that the log does not name."""
-    pair = _next_pair(home)
-    if pair is not None:
-        _destroy(home, pair)
+    """Destroy what was made for a rotation and that the log does not name, whether a file names it or not."""
+    if _next_pair(home) is not None:
         (home.path / NEXT_FILE).unlink()
         sync_folder(home.path)
+    for path in stray_key_files(home, home.card.checkpoint_verifiers):
+        destroy_key(path)
 
 
 def _destroy(home: Home, pair: Sequence[NoteKey]) -> None:

@@ -8,7 +8,6 @@ file and then the card. A signing key may be elsewhere, behind a signer.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -209,9 +208,6 @@ def write_later_log_key(
             reason="log_key_reused",
         )
     path = _named(folder, use, public)
-    # One is there where a rotation was cut off between its two keys, perhaps with other settings.
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
     vault.entrust(path, algorithm=algorithm, signer=choice.name, settings=choice.settings)
     return public
 

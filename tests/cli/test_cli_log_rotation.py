@@ -375,6 +375,65 @@ def test_a_retired_key_that_was_left_is_told_of_and_destroyed_by_the_next_call(
     assert "log_keys_left" not in psi("doctor", "--home", home, "--json").out
 
 
+def test_a_signer_that_gives_no_key_leaves_none_behind(office: Office, tmp_path: Path) -> None:
+    home = office.home(PLATFORM)
+    gone = signers_file(tmp_path, "ml-dsa-44")
+    gone.write_text(gone.read_text("utf-8").replace("signer_program", "no_program"), "utf-8")
+    ran = rotate(office, PLATFORM, "--signers", str(gone))
+    assert (ran.code, ran.reason) == (3, "signer_failed")
+    assert later_keys(home) == []
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_what_doctor_says_of_keys_left_never_ends_an_overlap(office: Office, overlap: bool) -> None:
+    home = office.home(PLATFORM)
+    for more in ([], ["--finish"], []):
+        assert rotate(office, PLATFORM, *more).code == 0
+    old = {path: path.read_bytes() for path in later_keys(home)}
+    for more in (["--finish"], []) if overlap else (["--finish"],):
+        assert rotate(office, PLATFORM, *more).code == 0
+    signing = later_keys(home)
+    left = [path for path in old if path not in signing]
+    for path in left:
+        path.write_bytes(old[path])
+        path.chmod(0o600)
+    never = home / "keys" / f"log_ed25519-{'0' * 16}.json"
+    shutil.copy(left[0], never)
+    (warned,) = left_keys(home)
+    assert warned["message"].startswith("3 key files")
+    act, reason = (
+        ([], "log_rotation_pending") if overlap else (["--finish"], "log_rotation_missing")
+    )
+    assert ("--finish" in warned["mend"]) == (not overlap)
+    assert reason in warned["mend"]
+    assert rotate(office, PLATFORM, *act).reason == reason
+    assert later_keys(home) == sorted([*signing, never])
+    assert Home.open(home).card.checkpoint_verifiers.overlaps == overlap
+    # What was never used goes with the next rotation.
+    for more in (["--finish"], []) if overlap else ([],):
+        assert rotate(office, PLATFORM, *more).code == 0
+    assert not never.exists()
+    assert left_keys(home) == []
+
+
+def test_doctor_takes_no_key_that_signs_for_one_that_was_left_whatever_the_card_says(
+    office: Office,
+) -> None:
+    home = office.home(PLATFORM)
+    older = (home / "card.json").read_bytes()
+    assert rotate(office, PLATFORM).code == 0
+    (home / "card.json").write_bytes(older)
+    assert len(later_keys(home)) == 2
+    assert left_keys(home) == []
+    assert "log_rotation_unfinished" in psi("doctor", "--home", home, "--json").out
+
+
+def left_keys(home: Path) -> list[dict[str, str]]:
+    """Return what doctor says of key files that a rotation left."""
+    findings = psi("doctor", "--home", home, "--json").document["findings"]
+    return [each for each in findings if each["code"] == "log_keys_left"]
+
+
 def test_what_cannot_be_rotated_says_so(office: Office) -> None:
     assert rotate(office, PLATFORM, "--finish").reason == "log_rotation_missing"
     assert rotate(office, PLATFORM).code == 0

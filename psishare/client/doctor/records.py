@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psishare.exchange.register import Row
+    from psishare.keys.log_keys import LogKeys
     from psishare.parties.home import Home
 
 SHOWN_FAULTS = 3
@@ -43,22 +44,8 @@ def log(home: Home) -> Iterator[Finding]:
             " `psishare audit fsck`.",
             exit_code=ExitCode.AUDIT,
         )
-    if report.verdict is not None and report.verdict.keys != home.card.checkpoint_verifiers:
-        yield Finding.warning(
-            "log",
-            "log_rotation_unfinished",
-            "a rotation of the log's keys was cut off: the card does not name them yet",
-            mend="Give the command again, `psishare party rotate-log-keys` or the same with `--finish`.",
-        )
-    left = stray_key_files(home)
-    if left:
-        yield Finding.warning(
-            "log",
-            "log_keys_left",
-            f"{len(left)} key files are of no keys that sign the log, the first is {left[0].name}",
-            mend="Give the command again, `psishare party rotate-log-keys --finish`: it destroys what was"
-            " retired. What is left then was never used: delete it.",
-        )
+    if report.verdict is not None:
+        yield from _log_keys(home, report.verdict.keys)
     size, known = opened.size, _known_size(home)
     if known > size:
         yield Finding.fault(
@@ -70,6 +57,31 @@ def log(home: Home) -> Iterator[Finding]:
         )
     elif not report.faults:
         yield Finding.fine("log", f"{size:,} entries, every byte as it was signed")
+
+
+def _log_keys(home: Home, keys: LogKeys) -> Iterator[Finding]:
+    """Look whether card and key files are what the log says of its keys."""
+    if keys != home.card.checkpoint_verifiers:
+        yield Finding.warning(
+            "log",
+            "log_rotation_unfinished",
+            "a rotation of the log's keys was cut off: the card does not name them yet",
+            mend="Give the command again, `psishare party rotate-log-keys` or the same with `--finish`.",
+        )
+    left = stray_key_files(home, keys)
+    if not left:
+        return
+    # Each of the two tidies up first and is then refused, so that neither changes which keys sign.
+    act, reason = (
+        ("", "log_rotation_pending") if keys.overlaps else (" --finish", "log_rotation_missing")
+    )
+    yield Finding.warning(
+        "log",
+        "log_keys_left",
+        f"{len(left)} key files are of no keys that sign the log, the first is {left[0].name}",
+        mend=f"Give `psishare party rotate-log-keys{act}`: it destroys what was retired, and then says"
+        f" `{reason}`. What is left was never used, and the next rotation destroys it.",
+    )
 
 
 def _known_size(home: Home) -> int:
