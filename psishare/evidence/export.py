@@ -40,6 +40,8 @@ from psishare.evidence.source import read_head
 from psishare.exchange.document import now, write_time
 from psishare.keys.durable_file import sync_folder
 from psishare.mandates.archive import MandateArchive
+from psishare.parties.card import parse_card
+from psishare.parties.card_change import changing_card
 from psishare.parties.peers import Peers
 
 if TYPE_CHECKING:
@@ -124,10 +126,10 @@ def export_bundle(
     Raises:
         InputError: nothing is of that scope; or the file is there already or cannot be written.
         AuditError: there is no log, or it cannot be read.
-        ConfigError: ``log_rotation_unfinished``: the card does not name the log's keys yet.
+        ConfigError: ``log_rotation_unfinished``: a rotation was cut off before the card named the log's keys.
         VerificationError: the log is damaged.
     """
-    choice = _Choice(home, scope)
+    choice = _chosen(home, scope)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     if path.exists():
         raise _unwritable(path, "it is there already")
@@ -147,6 +149,17 @@ def export_bundle(
     return exported
 
 
+def _chosen(home: Home, scope: Scope) -> _Choice:
+    try:
+        return _Choice(home, scope)
+    except ConfigError as error:
+        if error.reason != "log_rotation_unfinished":
+            raise
+    # The log comes before the card: a rotation that goes on holds the lock until the card names its keys, too.
+    with changing_card(home) as settled:
+        return _Choice(settled, scope)
+
+
 class _Choice:
     """The entries of a scope, chosen, and what proves them."""
 
@@ -155,7 +168,9 @@ class _Choice:
         self._scope = scope
         self._folder = home.log_path
         self._head_note = read_head(self._folder)
-        self._keys = home.card.checkpoint_verifiers
+        # Read once, and after the head: a rotation meanwhile changes neither the one nor the other.
+        self._card_file = home.export_card()
+        self._keys = parse_card(self._card_file).checkpoint_verifiers
         self._size = verify_checkpoint(self._head_note, self._keys).tree_size
         self._tree = StoredTree(self._folder, self._size)
         self._require_own_keys()
@@ -327,7 +342,7 @@ class _Choice:
     def _cards(self) -> list[bytes]:
         """Return the card files of the owner and its peers, in increasing order of ids."""
         cards = Peers(self._home.peers_path).card_files()
-        cards[self._home.id] = self._home.export_card()
+        cards[self._home.id] = self._card_file
         return [cards[party] for party in sorted(cards)]
 
     def _mandates(self) -> tuple[list[bytes], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from psishare.exchange.heads import cosign_head
 from psishare.keys.handover import Handover
 from psishare.keys.log_keys import MAX_PAIRS
 from psishare.parties import log_rotation as pairs_file
-from psishare.parties.card_change import replace_card
+from psishare.parties.card_change import changing_card, replace_card
 from psishare.parties.home import Home
 from psishare.parties.log_rotation import adopt_log_keys
 from psishare.parties.peers import Peers
@@ -461,6 +462,58 @@ def test_two_cards_of_one_pin_that_tell_two_pasts_are_no_evidence_but_of_that(
 
 
 # What goes on meanwhile.
+
+
+def test_a_bundle_written_while_the_keys_are_rotated_verifies(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, cards = stage.homes[PLATFORM], trust(stage)
+    beat(opened, 3)
+    rotated: list[Home] = []
+    write = export._Choice.write
+
+    def rotating(choice: export._Choice, *arguments: Any, **options: Any) -> export.Exported:
+        rotated.append(rotate_log_keys(opened))
+        return write(choice, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export._Choice, "write", rotating)
+        whole = bundle(opened, tmp_path / "meanwhile")
+    assert verified(whole, cards) == 4
+    # A process that goes on with the home as it was before exports as any other does.
+    for name in ("overlap", "retired"):
+        whole = bundle(opened, tmp_path / name)
+        for known in (cards, cards | {PLATFORM: opened.reopened().card}):
+            assert verified(whole, known) == open_log(opened).size
+        if name == "overlap":
+            retire_log_keys(rotated[0])
+
+
+def test_an_export_between_a_rotation_s_entry_and_its_card_waits_for_the_card(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, cards = stage.homes[PLATFORM], trust(stage)
+    waits = threading.Event()
+    exporting = threading.Thread(target=bundle, args=(home, tmp_path / "bundle"))
+
+    def locked(of: Home) -> Any:
+        waits.set()
+        return changing_card(of)
+
+    def adopt(of: Home, keys: LogKeys) -> Home:
+        if len(keys.terms) > 1:
+            exporting.start()
+            assert waits.wait(timeout=60)
+        return adopt_log_keys(of, keys)
+
+    monkeypatch.setattr(export, "changing_card", locked)
+    monkeypatch.setattr(log_rotation, "adopt_log_keys", adopt)
+    rotated = rotate_log_keys(home)
+    exporting.join(timeout=60)
+    for known in (cards, cards | {PLATFORM: rotated.card}):
+        assert (
+            verified(tmp_path / "bundle", known) >= rotated.card.checkpoint_verifiers.newest.first
+        )
 
 
 def test_a_process_that_looks_for_the_keys_while_the_card_takes_them_over_finds_them(
