@@ -46,9 +46,12 @@ class Keyring:
 
         Raises:
             VerificationError: malformed, of another log, a signature missing or wrong.
+            AuditError: ``log_keys_unknown``: other keys alone have signed it in the log's name.
         """
         signed = SignedNote.parse(note)
         checkpoints = [verify_checkpoint(note, _keys(pair)) for pair in self._on(signed)]
+        if not checkpoints and self._strange(signed):
+            raise self._unknown()
         return checkpoints[0] if checkpoints else verify_checkpoint(note, _keys(self._pairs[0]))
 
     def overlaps(self, head: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from psishare.audit.key_history import KeyHistory, retirement_entry, rotation_entry
 from psishare.client.opened_home import LOGGING_ROLES, open_log
-from psishare.client.renewal import log_card
+from psishare.client.renewal import log_card, published_serial
 from psishare.errors import ConfigError
 from psishare.keys.log_keys import MAX_PAIRS
 from psishare.parties.card_change import changing_card
@@ -89,7 +89,7 @@ def _adopted(home: Home) -> tuple[Home, LogKeys]:
     log = open_log(home)
     history = KeyHistory(home.card.verifiers())
     history.take_all(enumerate(log.entries(0, log.size)))
-    home = adopt_log_keys(home, history.keys)
+    home = adopt_log_keys(home, history.keys, published_serial(log))
     log_card(home)
     return home, history.keys
 

@@ -13,6 +13,7 @@ from psishare.parties.expiry import Expiry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from psishare.audit.log import Log
     from psishare.parties.home import Home
     from psishare.parties.peers import Peer
 
@@ -87,6 +88,12 @@ def _changed(home: Home, change: Callable[[Home], Home]) -> Home:
     changed = change(home)
     log_card(changed)
     return changed
+
+
+def published_serial(log: Log) -> int:
+    """Return the largest serial of a card that a log names; 0 where it names no later one."""
+    entries = map(parse_entry, log.entries(0, log.size))
+    return max((entry.serial for entry in entries if isinstance(entry, CardChanged)), default=0)
 
 
 def log_card(home: Home) -> None:

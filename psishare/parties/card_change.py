@@ -42,12 +42,13 @@ def changing_card(home: Home) -> Iterator[Home]:
         os.close(descriptor)
 
 
-def replace_card(home: Home, now: datetime, **changes: Any) -> Home:
+def replace_card(home: Home, now: datetime, *, published: int = 0, **changes: Any) -> Home:
     """Let a card of the next serial take the place of the home's, with some fields changed.
 
     Args:
         home: under its lock.
         now: with a time zone.
+        published: the largest serial that the log knows of: a card that was restored alone has an older one.
         changes: fields, as they stand in the card's document.
 
     Returns:
@@ -57,7 +58,7 @@ def replace_card(home: Home, now: datetime, **changes: Any) -> Home:
         ConfigError: ``home_unwritable``; the card is as it was.
     """
     old = home.card.fields()
-    later = {"serial": home.card.serial + 1, "created": write_time(now)}
+    later = {"serial": max(home.card.serial, published) + 1, "created": write_time(now)}
     card = Card.model_validate(old | later | changes)
     data = sign_card(card, home.log_signer())
     write_durably(home.path / CARD_FILE, data, error=ConfigError, reason="home_unwritable")

@@ -109,12 +109,13 @@ def _make_pair(home: Home, signers: Mapping[Algorithm, SignerChoice]) -> tuple[N
     return pair
 
 
-def adopt_log_keys(home: Home, keys: LogKeys) -> Home:
+def adopt_log_keys(home: Home, keys: LogKeys, published: int) -> Home:
     """Let the card name the pairs that the log tells of, and destroy those that sign no more.
 
     Args:
         home: under its lock.
         keys: as the log's own entries have them.
+        published: the largest serial of a card that they name.
 
     Returns:
         The home, with a new card where its old one told of others.
@@ -127,7 +128,9 @@ def adopt_log_keys(home: Home, keys: LogKeys) -> Home:
     if keys != known:
         known.require_kept_by(keys)
         named = [_document(term) for term in keys.terms]
-        home = replace_card(home, datetime.now(UTC), version=2, checkpoint_keys=named)
+        home = replace_card(
+            home, datetime.now(UTC), published=published, version=2, checkpoint_keys=named
+        )
     if _next_pair(home) in [term.keys for term in keys.terms]:
         (home.path / NEXT_FILE).unlink(missing_ok=True)
         sync_folder(home.path)

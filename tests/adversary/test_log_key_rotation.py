@@ -210,8 +210,9 @@ def test_a_process_that_has_the_log_open_signs_with_the_keys_that_another_brough
 
 def test_without_the_keys_in_force_nothing_is_signed(folder: Path) -> None:
     before = note(folder, 9)
-    with pytest.raises(VerificationError):
+    with pytest.raises(AuditError) as caught:
         open_log(folder)
+    assert caught.value.reason == "log_keys_unknown"
     (folder / "lock").unlink()
     overlapping = folder.with_name("overlap")
     create_log(overlapping)

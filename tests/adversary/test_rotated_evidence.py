@@ -500,11 +500,11 @@ def test_an_export_between_a_rotation_s_entry_and_its_card_waits_for_the_card(
         waits.set()
         return changing_card(of)
 
-    def adopt(of: Home, keys: LogKeys) -> Home:
+    def adopt(of: Home, keys: LogKeys, published: int) -> Home:
         if len(keys.terms) > 1:
             exporting.start()
             assert waits.wait(timeout=60)
-        return adopt_log_keys(of, keys)
+        return adopt_log_keys(of, keys, published)
 
     monkeypatch.setattr(export, "changing_card", locked)
     monkeypatch.setattr(log_rotation, "adopt_log_keys", adopt)
@@ -522,9 +522,9 @@ def test_a_process_that_looks_for_the_keys_while_the_card_takes_them_over_finds_
     running = stage.homes[PLATFORM]
     found: list[list[tuple[NoteSigner, NoteSigner]]] = []
 
-    def meanwhile(home: Home, keys: LogKeys) -> Home:
+    def meanwhile(home: Home, keys: LogKeys, published: int) -> Home:
         if len(keys.terms) < 2:
-            return adopt_log_keys(home, keys)
+            return adopt_log_keys(home, keys, published)
         adopted: list[Home] = []
         looking = True
 
@@ -533,7 +533,7 @@ def test_a_process_that_looks_for_the_keys_while_the_card_takes_them_over_finds_
                 nonlocal looking
                 told, first, looking = read(of), looking, False
                 if first:
-                    adopted.append(adopt_log_keys(home, keys))
+                    adopted.append(adopt_log_keys(home, keys, published))
                 return told
 
             return reading

@@ -434,6 +434,36 @@ def left_keys(home: Path) -> list[dict[str, str]]:
     return [each for each in findings if each["code"] == "log_keys_left"]
 
 
+@pytest.mark.parametrize("more", [[], ["--finish"]])
+def test_no_serial_comes_twice_where_the_card_was_restored_alone(
+    office: Office, more: list[str]
+) -> None:
+    home = office.home(PLATFORM)
+    older = newest(office, PLATFORM)
+    assert rotate(office, PLATFORM).code == 0
+    take_card(office, AUTHORITY, PLATFORM)
+    (home / "card.json").write_bytes(older)
+    again = rotate(office, PLATFORM, *more)
+    assert (again.code == 0) if more else (again.reason == "log_rotation_pending")
+    assert Home.open(home).card.serial == 3 + len(more)
+    # Peers have one of serial 2 already.
+    take_card(office, AUTHORITY, PLATFORM)
+    assert exchange(office) == 2
+
+
+def test_a_card_restored_from_before_two_rotations_says_that_keys_are_missing(
+    office: Office,
+) -> None:
+    home = office.home(PLATFORM)
+    older = newest(office, PLATFORM)
+    for act in ([], ["--finish"]):
+        assert rotate(office, PLATFORM, *act).code == 0
+    (home / "card.json").write_bytes(older)
+    ran = rotate(office, PLATFORM)
+    assert (ran.code, ran.reason) == (8, "log_keys_unknown")
+    assert "from one backup" in ran.document["error"]["mend"]
+
+
 def test_what_cannot_be_rotated_says_so(office: Office) -> None:
     assert rotate(office, PLATFORM, "--finish").reason == "log_rotation_missing"
     assert rotate(office, PLATFORM).code == 0

@@ -164,8 +164,9 @@ def test_a_missing_log_is_not_made_by_opening_it(tmp_path: Path) -> None:
 
 def test_a_log_is_not_opened_with_other_keys(tmp_path: Path) -> None:
     create_log(tmp_path / "log")
-    with pytest.raises(VerificationError):
+    with pytest.raises(AuditError) as caught:
         open_log(tmp_path / "log", make_party(seed=5))
+    assert caught.value.reason == "log_keys_unknown"
     with pytest.raises(VerificationError):
         open_log(tmp_path / "log", make_party("other.example"))
     with pytest.raises(InternalError):
