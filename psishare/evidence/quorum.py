@@ -102,22 +102,28 @@ class Quorum:
         return self._quorum == NONE or self._counts(self._quorum or "", note, checkpoint)
 
     def vouches_for(self, note: SignedNote, checkpoint: Checkpoint) -> bool:
-        """Tell whether witnesses have cosigned a checkpoint, as many as a policy wants that wants any.
+        """Tell whether witnesses have cosigned a checkpoint as the newest, as many as a policy wants that wants any.
+
+        One of time zero does not say that the witness has seen no larger tree (C2SP tlog-cosignature).
 
         Raises:
             VerificationError: a witness's cosignature is wrong.
         """
-        return self._quorum != NONE and self.is_on(note, checkpoint)
+        wanted = self._quorum
+        if wanted is None or wanted == NONE:
+            return False
+        return self._counts(wanted, note, checkpoint, timed=True)
 
-    def _counts(self, name: str, note: SignedNote, checkpoint: Checkpoint) -> bool:
+    def _counts(
+        self, name: str, note: SignedNote, checkpoint: Checkpoint, *, timed: bool = False
+    ) -> bool:
+        """Tell whether a witness or group counts; where ``timed``, by cosignatures of a time other than zero."""
         part = self._parts[name]
         if isinstance(part, NoteKey):
-            signatures = note.by(part)
-            for signature in signatures:
-                verify_cosignature(checkpoint, part, signature)
-            return bool(signatures)
-        counting = sum(self._counts(member, note, checkpoint) for member in part.members)
-        return counting >= part.threshold
+            times = [verify_cosignature(checkpoint, part, each) for each in note.by(part)]
+            return any(times) if timed else bool(times)
+        counting = [self._counts(each, note, checkpoint, timed=timed) for each in part.members]
+        return sum(counting) >= part.threshold
 
     def _take(self, number: int, words: list[str]) -> None:
         match words:

@@ -15,7 +15,7 @@ from stage import AUTHORITY, PLATFORM, OpenedStage, Stage
 
 import psishare
 from psishare.audit.checkpoint import parse_checkpoint
-from psishare.audit.cosignature import cosignature
+from psishare.audit.cosignature import cosign, cosignature
 from psishare.audit.entry import HandoverSignatures, Heartbeat
 from psishare.audit.fsck import check_log_folder
 from psishare.audit.key_history import retirement_entry
@@ -345,6 +345,30 @@ def test_a_proof_with_a_wrong_cosignature_of_somebody_trusted_is_refused(stage: 
     with pytest.raises(VerificationError) as caught:
         verify_proof(replace(proof, checkpoint=note).serialise(), trust(stage))
     assert caught.value.reason == "cosignature_invalid"
+
+
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_witness_vouches_for_a_head_from_before_a_rotation_only_at_some_time(
+    stage: Stage, tmp_path: Path, time: int
+) -> None:
+    home, witness = stage.homes[PLATFORM], make_party("witness.example", seed=5).cosigner
+    beat(home, 2)
+    log = open_log(home)
+    log.add_cosignature(log.size, cosign(log.head(), [witness], time=time))
+    early, proof, size = bundle(home, tmp_path / "early"), last_proven(home), log.size
+    lines = f"log {home.card.verifiers()[0].encode()}\nwitness w {witness.key.encode()}\nquorum w\n"
+    quorum, cards = Quorum(lines.encode()), trust(stage)
+    # Whatever its time, it is the quorum that the policy asks for.
+    assert verified(early, cards, quorum=quorum) == size
+    cards |= {PLATFORM: rotate_log_keys(home).card}
+    if time:
+        assert verified(early, cards, quorum=quorum) == size
+        assert verify_proof(proof, cards, quorum=quorum).checkpoint.tree_size == size
+        return
+    assert refusal(early, cards, quorum=quorum) == "log_head_outdated"
+    with pytest.raises(VerificationError) as caught:
+        verify_proof(proof, cards, quorum=quorum)
+    assert caught.value.reason == "log_head_outdated"
 
 
 def test_an_empty_log_from_before_a_rotation_counts_for_nothing(
