@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from psishare.audit.checkpoint import Checkpoint, parse_checkpoint
+from psishare.audit.checkpoint import MAX_TREE_SIZE, Checkpoint, parse_checkpoint
 from psishare.audit.layout import CHECKPOINT, CHECKPOINTS, INTENT
 from psishare.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from psishare.audit.note import MAX_NOTE_BYTES
@@ -102,8 +102,7 @@ class _Search:
     def __init__(self, path: Path, known: LogKeys) -> None:
         self._path = path
         self._origin = known.origin
-        self._followed = self._head_size()
-        followed = followed_keys(path, known, self._followed)
+        self._followed, followed = self._follow(known)
         # Keys that the entries lead to count beside those that are known; a fault may hide them.
         self._verifiers = self._up_to_head = known
         if len(followed.terms) >= len(known.terms):
@@ -138,12 +137,24 @@ class _Search:
                 found[name] = None
         return found
 
-    def _head_size(self) -> int:
-        """Return how many entries the newest checkpoint says there are; 0 where it cannot be read."""
+    def _follow(self, known: LogKeys) -> tuple[int, LogKeys]:
+        """Return how many entries were followed, and to which keys: to the most of those sizes that are told."""
+        found = [(size, followed_keys(self._path, known, size)) for size in self._told_sizes()]
+        return max(found, key=lambda each: (len(each[1].terms), not each[1].overlaps, each[0]))
+
+    def _told_sizes(self) -> set[int]:
+        """Return how many entries there may be: what the newest checkpoint says, and what others are called by.
+
+        Either of them may be the file at fault.
+        """
+        folder = self._path / CHECKPOINTS
+        names = folder.iterdir() if folder.is_dir() else []
+        named = sorted(size for each in names if (size := _named_size(each.name)) <= MAX_TREE_SIZE)
+        sizes = {0, *named[-2:]} - {-1}
         with contextlib.suppress(VerificationError):
             note = self._read(PurePosixPath(CHECKPOINT), MAX_NOTE_BYTES)
-            return parse_checkpoint(note or b"").tree_size
-        return 0
+            sizes.add(parse_checkpoint(note or b"").tree_size)
+        return sizes
 
     def _verified(self, note: bytes) -> Checkpoint:
         """Verify a note; of an overlap that the entries show not to have ended, both pairs have to sign."""

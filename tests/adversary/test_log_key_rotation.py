@@ -452,3 +452,26 @@ def test_threads_that_look_at_once_know_each_pair_once(tmp_path: Path) -> None:
     for size in range(8):
         lines = SignedNote.parse(note(path, size)).signatures
         assert len({line.key_id for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("keys", [OLD.verifiers, OVERLAP, FULL], ids=["old", "overlap", "full"])
+@pytest.mark.parametrize("said", [b"1p", b"74", b"3", None], ids=["none", "more", "fewer", "lost"])
+def test_fsck_names_no_other_file_where_the_newest_checkpoint_cannot_be_read(
+    folder: Path, keys: LogKeys | Sequence[NoteKey], said: bytes | None
+) -> None:
+    newest = (folder / "checkpoint").read_bytes()
+    assert b"\n10\n" in newest
+    data = b"" if said is None else newest.replace(b"\n10\n", b"\n%s\n" % said)
+    (folder / "checkpoint").write_bytes(data)
+    assert [fault.path for fault in check_log_folder(folder, keys).faults] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("keys", [OLD.verifiers, OVERLAP, FULL], ids=["old", "overlap", "full"])
+@pytest.mark.parametrize("name", ["11", "4096", "9" * 200])
+def test_fsck_names_no_other_file_where_a_checkpoint_is_called_by_a_size_that_is_not_there(
+    folder: Path, keys: LogKeys | Sequence[NoteKey], name: str
+) -> None:
+    shutil.copy(folder / "checkpoints" / "10", folder / "checkpoints" / name)
+    assert [fault.path for fault in check_log_folder(folder, keys).faults] == [
+        f"checkpoints/{name}"
+    ]
