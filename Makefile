@@ -15,6 +15,7 @@ RUST_SOURCES := $(shell find protocols/psi protocols/bindings -name '*.rs' -o -n
 	protocols/Cargo.toml protocols/Cargo.lock
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_QUIET := 1
 
 .PHONY: help setup demo test check docs format lint types imports stubs licences wire rust-test wheel \
 	bench bench-full bench-concurrency bench-tables bench-audit campaign fuzz interop clean
@@ -30,6 +31,7 @@ $(STAMPS)/venv: pyproject.toml constraints.txt
 
 # A development install: Python sources are used where they lie, the extension is built in place.
 $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES)
+	@echo "building the Rust core; the first time it takes a minute or two"
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(BIN):$$PATH $(BIN)/maturin develop --quiet --release --locked
 	touch $@
 

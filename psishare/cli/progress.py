@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Report = Callable[[str, int, int], None]
     """A step's name, how many items of it are done, and how many there are; 0 where unknown."""
@@ -61,19 +61,25 @@ def shown(*, quiet: bool) -> Iterator[Report | None]:
     )
     tasks: dict[str, TaskID] = {}
 
+    def finish(over: Iterable[Task]) -> None:
+        for task in over:
+            bars.update(task.id, total=task.completed)
+
     def report(step: str, done: int, total: int) -> None:
         if step not in tasks:
-            _finish(bars)
+            # A step whose length was not known is over when the next one begins.
+            finish(task for task in bars.tasks if task.total is None)
             tasks[step] = bars.add_task(step, total=total or None)
         bars.update(tasks[step], completed=done)
 
     with bars:
-        yield report
-        _finish(bars)
-
-
-def _finish(bars: Progress) -> None:
-    """End the steps whose length was not known: the next one has begun, or all are over."""
-    for task in bars.tasks:
-        if task.total is None:
-            bars.update(task.id, total=task.completed)
+        try:
+            yield report
+        except BaseException:
+            # What broke off is told of by the error, not by a bar that stands still.
+            for task in tuple(bars.tasks):
+                if not task.finished:
+                    bars.remove_task(task.id)
+            raise
+        # Of rows, those that hold no identifier are not worked on: what was done is all there was.
+        finish(task for task in bars.tasks if not task.finished)
