@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
+
+FIRST_SENTENCE = 1_000
+"""Characters of a command's first sentence that its group's help shows: all of them."""
+
+
+class Group(TyperGroup):
+    """A group whose help shows the first sentence of each command whole."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with their first sentences, wrapped instead of cut."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [
+            (name, command.get_short_help_str(FIRST_SENTENCE))
+            for name, command in commands
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def example(*commands: str) -> str:
@@ -16,6 +37,7 @@ def example(*commands: str) -> str:
 def new_group(summary: str, *examples: str) -> typer.Typer:
     """Return an empty command group."""
     group = typer.Typer(
+        cls=Group,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -4,10 +4,9 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import psishare
-from psishare.cli.group import example
+from psishare.cli.group import Group, example
 from psishare.cli.passphrase import ask_for_passphrases
 
 COMMANDS = (
@@ -29,7 +28,7 @@ COMMANDS = (
 )
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """A group whose members are modules of this package."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  typer's signature

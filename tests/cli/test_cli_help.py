@@ -76,6 +76,8 @@ def test_help_has_an_example_and_fits_a_terminal(path: tuple[str, ...]) -> None:
     assert "Example" in ran.out
     assert "psishare " + " ".join(path) in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
+    commands = ran.out.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    assert "..." not in commands
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
@@ -123,5 +125,7 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
 
 def test_groups_are_listed_in_the_order_of_use() -> None:
     lines = psi("--help").out.splitlines()
-    commands = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line.strip()]
+    listed = lines[lines.index("Commands:") + 1 :]
+    # A sentence that goes on in the next line is indented further than the names.
+    commands = [line.split()[0] for line in listed if line.startswith("  ") and line[2:3].strip()]
     assert commands[: len(COMMANDS)] == list(COMMANDS)
