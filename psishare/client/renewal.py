@@ -82,10 +82,11 @@ def certificate_warnings(home: Home, peers: Iterable[Peer]) -> list[str]:
     return [warning for warning in warnings if warning is not None]
 
 
-def _changed(home: Home, change: Callable[[Home], Home]) -> Home:
+def _changed(home: Home, change: Callable[..., Home]) -> Home:
     home.unlock()
     log_card(home.reopened())
-    changed = change(home)
+    keeps_log = home.card.role in LOGGING_ROLES
+    changed = change(home, published=published_serial(open_log(home)) if keeps_log else 0)
     log_card(changed)
     return changed
 

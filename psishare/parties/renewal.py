@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from psishare.parties.home import Home
 
 
-def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS) -> Home:
+def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS, published: int = 0) -> Home:
     """Make the next TLS certificate, and name it in the card beside the current one.
 
     Args:
         home: as it was opened.
         valid_days: how long the certificate lasts.
+        published: the largest serial that the party's log knows of.
 
     Returns:
         The home, with its new card, which peers are to be given.
@@ -59,11 +60,15 @@ def announce_certificate(home: Home, *, valid_days: int = VALID_DAYS) -> Home:
             secret=private,
         )
         tls = card.tls.model_copy(update={"next": base64_text(certificate)})
-        return replace_card(fresh, now, tls=tls.model_dump(mode="json"))
+        return replace_card(fresh, now, published=published, tls=tls.model_dump(mode="json"))
 
 
-def switch_certificate(home: Home) -> Home:
+def switch_certificate(home: Home, *, published: int = 0) -> Home:
     """Put the next TLS certificate in the place of the current one, and destroy that one's key.
+
+    Args:
+        home: as it was opened.
+        published: the largest serial that the party's log knows of.
 
     Returns:
         The home, with its new card. Peers that have the card before it accept both certificates.
@@ -82,13 +87,19 @@ def switch_certificate(home: Home) -> Home:
                 reason="renewal_missing",
             )
         old = fresh.key_path(TLS_USE, card.certificates()[0])
-        renewed = replace_card(fresh, now, tls={"current": card.tls.next, "next": None})
+        renewed = replace_card(
+            fresh, now, published=published, tls={"current": card.tls.next, "next": None}
+        )
         destroy_key(old)
         return renewed
 
 
-def renew_sealing_key(home: Home) -> Home:
+def renew_sealing_key(home: Home, *, published: int = 0) -> Home:
     """Make another sealing key, and name it in the card; the ones before it still open what they did.
+
+    Args:
+        home: as it was opened.
+        published: the largest serial that the party's log knows of.
 
     Returns:
         The home, with its new card, which peers are to be given.
@@ -107,4 +118,6 @@ def renew_sealing_key(home: Home) -> Home:
             public=key.public_key,
             secret=key.secret_bytes(),
         )
-        return replace_card(fresh, now, sealing_key=base64_text(key.public_key))
+        return replace_card(
+            fresh, now, published=published, sealing_key=base64_text(key.public_key)
+        )

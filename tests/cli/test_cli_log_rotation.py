@@ -18,7 +18,7 @@ from psishare.audit.log import Log
 from psishare.audit.verify_log import verify_log_folder
 from psishare.client import log_rotation
 from psishare.client.opened_home import open_log
-from psishare.client.renewal import log_card
+from psishare.client.renewal import log_card, renew_sealing_key
 from psishare.errors import AuditError, ConfigError, PsishareError
 from psishare.parties.home import Home
 from psishare.parties.log_rotation import adopt_log_keys
@@ -449,6 +449,18 @@ def test_no_serial_comes_twice_where_the_card_was_restored_alone(
     # Peers have one of serial 2 already.
     take_card(office, AUTHORITY, PLATFORM)
     assert exchange(office) == 2
+
+
+def test_no_serial_comes_twice_where_a_key_is_renewed_after_that(office: Office) -> None:
+    home = office.home(PLATFORM)
+    older = newest(office, PLATFORM)
+    for _ in range(2):
+        renew_sealing_key(Home.open(home))
+    take_card(office, AUTHORITY, PLATFORM)
+    (home / "card.json").write_bytes(older)
+    assert renew_sealing_key(Home.open(home)).card.serial == 4
+    # Peers have one of serial 3 already.
+    take_card(office, AUTHORITY, PLATFORM)
 
 
 def test_a_card_restored_from_before_two_rotations_says_that_keys_are_missing(
