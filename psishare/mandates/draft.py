@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from psishare.mandates.case_reference import CaseReference
     from psishare.mandates.sealed_request import SealedRequest
 
+SPECIFIED = "Correct it; protocols/specs/mandate.md says what each field may hold."
+_PARTY = "is a party id: 1 to 64 of a-z, 0-9, dots, slashes and hyphens"
+RULES = {
+    **dict.fromkeys(("issuer", "validator", "authority", "platform"), _PARTY),
+    "kinds": "are names that `psishare identifiers list` shows",
+    "datasets": "are dataset names: 1 to 64 of a-z, 0-9, dots and hyphens",
+    "validity": "ends after it begins, and what is kept or postponed ends after it",
+}
+"""What a field of a draft has to be, where a person most likely spells it otherwise."""
 ALL_PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
 
@@ -123,7 +132,7 @@ def draft(
             }
         )
     except ValidationError as error:
-        raise _invalid(f"not a mandate: {', '.join(wrong_fields(error))}") from None
+        raise _wrong(wrong_fields(error)) from None
 
 
 def _emergency(grounds: Grounds) -> Emergency:
@@ -142,9 +151,11 @@ def _whole_second(time: datetime) -> datetime:
     return time.replace(microsecond=0)
 
 
-def _invalid(message: str) -> InputError:
-    return InputError(
-        message,
-        mend="Correct it; protocols/specs/mandate.md says what each field may hold.",
-        reason="mandate_invalid",
-    )
+def _wrong(fields: list[str]) -> InputError:
+    rules = "; ".join(f"{name} {RULES[name]}" for name in fields if name in RULES)
+    message = f"a mandate cannot hold what was given as {', '.join(fields)}"
+    return _invalid(message, mend=f"Correct it: {rules}." if rules else SPECIFIED)
+
+
+def _invalid(message: str, *, mend: str = SPECIFIED) -> InputError:
+    return InputError(message, mend=mend, reason="mandate_invalid")

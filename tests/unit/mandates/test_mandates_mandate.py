@@ -248,3 +248,19 @@ def test_case_reference_prints_neither_reference_nor_salt() -> None:
 def test_case_reference_refuses_what_is_none(reference: str) -> None:
     with pytest.raises(InputError):
         CaseReference.new(reference)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"datasets": ["Customers"]}, "a-z, 0-9, dots and hyphens"),
+        ({"authority": "Police"}, "authority is a party id"),
+        ({"kinds": ["Phone"]}, "psishare identifiers list"),
+        ({"jurisdiction": ""}, "mandate.md"),
+    ],
+)
+def test_draft_says_what_a_field_has_to_be(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_mandate(**changes)
+    assert rule in caught.value.mend
+    assert next(iter(changes)) in caught.value.message
