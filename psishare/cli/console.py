@@ -95,7 +95,8 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             header.removeprefix("#"),
             justify="right" if numeric else "left",
             overflow="fold",
-            no_wrap=numeric or header.endswith("(UTC)"),
+            # What is copied, or compared by eye, stays in one piece.
+            no_wrap=numeric or header == "exchange" or header.endswith("(UTC)"),
         )
     for row in rows:
         table.add_row(*map(Text, row))
