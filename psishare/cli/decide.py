@@ -8,6 +8,7 @@ import typer
 
 import psishare
 from psishare.cli.console import moment, number, print_json, say, say_fields
+from psishare.cli.passphrase import Asked
 from psishare.parties import home as parties
 
 if TYPE_CHECKING:
@@ -20,17 +21,30 @@ def decide(
     operator: Path | None,
     verdict: Literal["approved", "rejected"],
     *,
+    operator_passphrase_file: Path | None = None,
     show: bool,
     as_json: bool,
 ) -> None:
-    """Show a held offer, or decide on it with an operator's own key."""
+    """Show a held offer, or decide on it with an operator's own key.
+
+    Args:
+        home: the platform's.
+        ticket: the exchange's id, or how it begins.
+        operator: the operator's own home.
+        verdict: what the operator decides.
+        operator_passphrase_file: holds the passphrase of the operator's home; where None, it comes from
+            where the platform's does.
+        show: whether to show the offer only.
+        as_json: whether to print JSON.
+    """
     if operator is None and not show:
         raise typer.BadParameter("say with --operator whose key signs it, or --show to look only")
     with psishare.Party.open(home) as party:
         if operator is None or show:
             offer, told = psishare.held_offer(party, ticket), "held"
         else:
-            own = parties.Home.open(operator)
+            file = operator_passphrase_file
+            own = parties.Home.open(operator, passphrase=None if file is None else Asked(file))
             offer, told = psishare.decide_on_offer(party, ticket, own, verdict=verdict), verdict
     if as_json:
         print_json(_document(offer) | {"state": told})

@@ -73,6 +73,14 @@ Region = Annotated[
         help="The country of phone numbers that are written without one, such as DE.",
     ),
 ]
+OperatorPassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Holds the passphrase of the operator's home. Without it, it comes from where that of --home"
+        " does.",
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite/--no-overwrite", help="Replace a file that is there.")
 ]

@@ -104,6 +104,13 @@ def ask_for_passphrases(command: Any) -> Any:
     return command
 
 
+def _ask(context: typer.Context, file: Path | None) -> None:
+    """Have homes ask the file of the option; one that the environment names is known to come from there."""
+    source = context.get_parameter_source("passphrase_file")
+    named = source is not None and source.name == "ENVIRONMENT"
+    context.with_resource(asking(Asked(None if named else file)))
+
+
 _option = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -115,7 +122,7 @@ def _has_the_option(
         typer.Option(
             OPTION,
             expose_value=False,
-            callback=lambda context, value: context.with_resource(asking(Asked(value))),
+            callback=_ask,
             envvar=FILE_VARIABLE,
             metavar="FILE",
             help="Holds the passphrase of the home's keys. Without it the service's credential is"

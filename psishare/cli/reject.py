@@ -7,7 +7,7 @@ import typer
 
 from psishare.cli.decide import decide
 from psishare.cli.group import example, new_command
-from psishare.cli.option import Home, Json
+from psishare.cli.option import Home, Json, OperatorPassphraseFile
 
 app = new_command()
 
@@ -22,10 +22,20 @@ def reject(
     operator: Annotated[
         Path, typer.Option(metavar="DIR", help="Your own home folder, whose key signs it.")
     ],
+    operator_passphrase_file: OperatorPassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """Reject an offer that the platform holds, with a key of your own.
 
-    The authority is refused when it asks again.
+    The authority is refused when it asks again. Where both homes have passphrases, both are needed: yours
+    signs the rejection, the platform's signs its log.
     """
-    decide(home, ticket, operator, "rejected", show=False, as_json=as_json)
+    decide(
+        home,
+        ticket,
+        operator,
+        "rejected",
+        operator_passphrase_file=operator_passphrase_file,
+        show=False,
+        as_json=as_json,
+    )

@@ -1,6 +1,6 @@
 """What second operators have decided on the platform's held offers.
 
-A decision counts once, for one hold, and only as long as its operator is trusted
+A decision counts from when the log has it, once, for one hold, and only as long as its operator is trusted
 (protocols/specs/exchange.md, "Held offers").
 """
 
@@ -95,18 +95,15 @@ class Approvals:
 
         Raises:
             AuthorisationError: ``ticket_expired``, ``approval_rejected`` or ``approval_withdrawn``.
-            AuditError: the log cannot take a decision that it lacks.
+            AuditError: the log cannot be read.
         """
         hold = hold_of(row)
         if now() > read_time(hold.expires):
             raise _expired(hold)
-        signed = self._rooms.register.approval(row.exchange_id)
+        signed = self._decided(row)
         if signed is None:
             return False
         self._require_counting(hold, signed)
-        if self._journal.told(row.exchange_id, row.log_size).decided is None:
-            # Whoever decided was cut off before the log had it.
-            self._journal.decided(hold, signed)
         if signed.approval.verdict == "rejected":
             raise AuthorisationError(
                 f"{signed.approval.operator} has rejected the offer",
@@ -127,7 +124,8 @@ class Approvals:
         Raises:
             InputError: ``not_held``; ``approval_repeated``, somebody has decided already.
             AuthorisationError: ``approver_untrusted``, ``ticket_expired``.
-            AuditError: the log cannot take it; the platform logs it before the offer goes on.
+            AuditError: the log cannot take it; then it does not count.
+            ConfigError: the platform's keys, with which its log is signed, do not open.
         """
         hold = hold_of(row)
         if now() > read_time(hold.expires):
@@ -140,14 +138,21 @@ class Approvals:
             time=write_time(now()),
         )
         signed = SignedApproval.sign(approval, signer)
-        if not self._rooms.register.decide(row.exchange_id, signed):
-            raise InputError(
-                "this offer has been decided on already",
-                mend="See the log for who did; a ticket is decided on once.",
-                reason="approval_repeated",
-            )
-        self._journal.decided(hold, signed)
+        # A person may be asked for the passphrase: before others are kept waiting.
+        self._rooms.home.unlock()
+        with self._rooms.register.holding(row.exchange_id) as is_held:
+            if not is_held or self._decided(row) is not None:
+                raise InputError(
+                    "this offer has been decided on already",
+                    mend="See the log for who did; a ticket is decided on once.",
+                    reason="approval_repeated",
+                )
+            self._journal.decided(hold, signed)
         return approval
+
+    def _decided(self, row: Row) -> SignedApproval | None:
+        """Return what the log tells of a decision: nothing else can, so that none counts unlogged."""
+        return self._journal.told(row.exchange_id, row.log_size).decided
 
     def _require_counting(self, hold: Hold, signed: SignedApproval) -> None:
         operator = signed.approval.operator

@@ -26,6 +26,7 @@ from psishare.audit.entry import (
     parse_entry,
 )
 from psishare.datasets.manifest import NAME
+from psishare.exchange.approval import Approval, SignedApproval
 from psishare.exchange.document import write_time
 from psishare.exchange.terms import Terms
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from psishare.audit.entry import Entry
     from psishare.audit.log import Log
     from psishare.datasets.manifest import SignedManifest
-    from psishare.exchange.approval import SignedApproval
     from psishare.exchange.hold import Hold
     from psishare.exchange.offer import Offer
     from psishare.exchange.receipt import SignedReceipt
@@ -93,7 +93,7 @@ class Told:
         aborted: the reason of its abort, or None.
         refused: the reason of its refusal, or None.
         held: whether it tells of its being held.
-        decided: ``approved`` or ``rejected``, as a second operator said of it, or None.
+        decided: what a second operator said of it, or None.
     """
 
     opened: bool = False
@@ -102,7 +102,7 @@ class Told:
     aborted: str | None = None
     refused: str | None = None
     held: bool = False
-    decided: str | None = None
+    decided: SignedApproval | None = None
 
     def take(self, index: int, entry: Entry) -> None:
         """Take in one more entry about the exchange."""
@@ -117,10 +117,11 @@ class Told:
                 self.refused = entry.reason
             case ExchangeHeld():
                 self.held = True
-            case ExchangeApproved():
-                self.decided = "approved"
-            case ExchangeRejected():
-                self.decided = "rejected"
+            case ExchangeApproved() | ExchangeRejected():
+                self.decided = SignedApproval(
+                    Approval.parse(base64.b64decode(entry.approval)),
+                    base64.b64decode(entry.operator_signature),
+                )
             case _:
                 pass
 

@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from psishare.errors import AuditError, ConfigError, InputError
-from psishare.exchange.approval import Approval, SignedApproval
 from psishare.exchange.document import now, write_time
 from psishare.exchange.receipt import Receipt, SignedReceipt
 from psishare.mandates.state_file import StateFile
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 3
 _READABLE = frozenset({1, 2, SCHEMA_VERSION})
-"""Version 2 has the table of answers besides, version 3 that of approvals: made where they are missing."""
+"""Version 2 has the table of answers besides, made where it is missing; version 3 may have one of approvals,
+which is read no more: the log tells of them."""
 NOBODY = "nobody.lock"
 """Stands for an owner that is gone; no process has a lock file of this name."""
 _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS register_schema (version INTEGER NOT NULL)"
@@ -66,13 +66,6 @@ CREATE TABLE IF NOT EXISTS answers (
     frame INTEGER NOT NULL,
     digest BLOB NOT NULL,
     PRIMARY KEY (exchange_id, frame)
-) WITHOUT ROWID
-"""
-_APPROVALS_TABLE = """
-CREATE TABLE IF NOT EXISTS approvals (
-    exchange_id BLOB PRIMARY KEY,
-    approval BLOB NOT NULL,
-    signature BLOB NOT NULL
 ) WITHOUT ROWID
 """
 _OFFLINE_TABLE = """
@@ -185,7 +178,6 @@ class Register:
                 database.execute(_EXCHANGES_TABLE)
                 database.execute(_DELIVERIES_TABLE)
                 database.execute(_ANSWERS_TABLE)
-                database.execute(_APPROVALS_TABLE)
                 database.execute(_OFFLINE_TABLE)
                 database.execute(_HEADS_TABLE)
                 database.execute(_PROOFS_TABLE)
@@ -286,29 +278,19 @@ class Register:
             )
             return dict(found.fetchall())
 
-    def decide(self, exchange_id: bytes, signed: SignedApproval) -> bool:
-        """Keep what an operator decided on a held offer; False where somebody has decided before."""
-        with self._state.writing() as database:
-            cursor = database.execute(
-                "INSERT OR IGNORE INTO approvals SELECT ?, ?, ? WHERE EXISTS"
-                " (SELECT 1 FROM exchanges WHERE exchange_id = ? AND state = ?)",
-                (
-                    exchange_id,
-                    signed.approval.document(),
-                    signed.signature,
-                    exchange_id,
-                    State.HELD,
-                ),
-            )
-        return cursor.rowcount == 1
+    @contextlib.contextmanager
+    def holding(self, exchange_id: bytes) -> Iterator[bool]:
+        """Tell whether an offer is held, and let nobody change that, or decide on one, in the block.
 
-    def approval(self, exchange_id: bytes) -> SignedApproval | None:
-        """Return what an operator decided on a held offer, or None."""
-        with self._state.reading() as database:
+        Raises:
+            AuditError: the register cannot be read.
+        """
+        with self._state.writing() as database:
             found = database.execute(
-                "SELECT approval, signature FROM approvals WHERE exchange_id = ?", (exchange_id,)
+                "SELECT 1 FROM exchanges WHERE exchange_id = ? AND state = ?",
+                (exchange_id, State.HELD),
             ).fetchone()
-        return None if found is None else SignedApproval(Approval.parse(found[0]), found[1])
+            yield found is not None
 
     @contextlib.contextmanager
     def attending(self, exchange_id: bytes) -> Iterator[None]:

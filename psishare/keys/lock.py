@@ -147,9 +147,16 @@ def unwrap(path: Path, passphrase: Passphrase) -> HomeKey:
     try:
         return HomeKey(cipher.decrypt(_NONCE, wrapped, document.context()))
     except InvalidTag:
+        came_from = f": it came from {passphrase.variable}" if passphrase.variable else ""
         raise ConfigError(
-            f"the passphrase does not open {path}",
-            mend="Give the right one. A lost passphrase cannot be replaced: restore home and"
+            f"the passphrase does not open {path}{came_from}",
+            mend=f"{_another(passphrase)} A lost passphrase cannot be replaced: restore home and"
             " passphrase together.",
             reason="passphrase_wrong",
         ) from None
+
+
+def _another(passphrase: Passphrase) -> str:
+    if passphrase.variable is None:
+        return "Give the right one."
+    return f"Unset {passphrase.variable} to be asked, or have it name the file of the right one."

@@ -35,20 +35,23 @@ class Passphrase:
 
     Args:
         text: 12 to 1,024 characters without control characters; taken in Unicode's form NFC.
+        variable: the environment variable that named its file, for who is told that it opens nothing;
+            None where it was given otherwise.
 
     Raises:
         ConfigError: ``passphrase_unfit``. Never quotes it.
     """
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "variable")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, variable: str | None = None) -> None:
         normal = unicodedata.normalize("NFC", text)
         if not MIN_CHARACTERS <= len(normal) <= MAX_CHARACTERS:
             raise _unfit(f"has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters")
         if any(unicodedata.category(character).startswith("C") for character in normal):
             raise _unfit("holds no control character and no line break")
         self._data = normal.encode("utf-8")
+        self.variable = variable
 
     def encode(self) -> bytes:
         """Return its bytes, UTF-8, for the derivation of a key."""
@@ -92,7 +95,8 @@ def unattended(_what: str, /, *, new: bool = False) -> Passphrase | None:  # noq
         ConfigError: as ``read_passphrase``.
     """
     file = file_of(os.environ)
-    return None if file is None else read_passphrase(file)
+    variable = FILE_VARIABLE if os.environ.get(FILE_VARIABLE) else None
+    return None if file is None else read_passphrase(file, variable=variable)
 
 
 def file_of(environment: Mapping[str, str]) -> Path | None:
@@ -105,8 +109,12 @@ def file_of(environment: Mapping[str, str]) -> Path | None:
     return None
 
 
-def read_passphrase(path: Path) -> Passphrase:
+def read_passphrase(path: Path, *, variable: str | None = None) -> Passphrase:
     """Read a passphrase from a file that nobody else can read, or from a pipe.
+
+    Args:
+        path: the file.
+        variable: the environment variable that names it, or None.
 
     Raises:
         ConfigError: ``key_file_exposed``, others can read it; ``key_file_unreadable``;
@@ -123,7 +131,7 @@ def read_passphrase(path: Path) -> Passphrase:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise _unfit("is text in UTF-8") from None
-    return Passphrase(text.removesuffix("\n").removesuffix("\r"))
+    return Passphrase(text.removesuffix("\n").removesuffix("\r"), variable=variable)
 
 
 @contextlib.contextmanager

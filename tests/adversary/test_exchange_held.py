@@ -21,6 +21,7 @@ from psishare.exchange.document import now
 from psishare.exchange.journal import Journal
 from psishare.exchange.register import State
 from psishare.mandates.policy import Approval, Policy
+from psishare.parties.home import Home
 from psishare.psi.suite import Protocol
 from psishare.transport.channel import Call
 
@@ -303,14 +304,46 @@ def test_a_platform_that_starts_again_knows_what_it_holds(stage: Stage) -> None:
         again.close()
 
 
-def test_a_decision_that_the_log_lacks_is_logged_before_the_offer_goes_on(
+@pytest.mark.parametrize("fails", [(Home, "unlock"), (Journal, "decided")])
+def test_a_decision_that_the_log_does_not_take_does_not_count(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, fails: tuple[type, str]
+) -> None:
+    responder = platform(stage)
+    row = held(stage, responder)
+
+    def closed(*_: Any) -> None:
+        raise ConfigError("the keys do not open", mend="Open them.", reason="passphrase_wrong")
+
+    monkeypatch.setattr(*fails, closed)
+    for verdict in ("approved", "rejected"):
+        with pytest.raises(ConfigError):
+            decide(stage, row, verdict)
+    monkeypatch.undo()
+    assert refused(stage, responder, row).reason == "approval_required"
+    assert told(stage, PLATFORM) == [HELD]
+    decide(stage, row)
+    assert go_on(stage, responder, row).matched.to_pylist() == COMMON
+    verified(stage)
+
+
+def test_a_decision_counts_though_its_operator_was_cut_off_once_the_log_had_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     responder = platform(stage)
     row = held(stage, responder)
-    monkeypatch.setattr("psishare.exchange.journal.Journal.decided", lambda *_: None)
-    decide(stage, row)
+    decided = Journal.decided
+
+    def cut_off(journal: Journal, *what: Any) -> None:
+        decided(journal, *what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "decided", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        decide(stage, row)
     monkeypatch.undo()
+    with pytest.raises(InputError) as raised:
+        decide(stage, row, "rejected")
+    assert raised.value.reason == "approval_repeated"
     assert go_on(stage, responder, row).matched.to_pylist() == COMMON
     kinds = [kind for kind, _ in told(stage, PLATFORM)]
     assert kinds[:3] == ["exchange.held", "exchange.approved", "exchange.opened"]

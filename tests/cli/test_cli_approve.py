@@ -18,7 +18,12 @@ OPERATOR = "second.tele.example"
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    made = Office(tmp_path_factory.mktemp("office"))
+    return furnished(tmp_path_factory.mktemp("office"))
+
+
+def furnished(folder: Path) -> Office:
+    """Return an office whose platform has an operator, and holds what is asked of it."""
+    made = Office(folder)
     made.encode()
     made.homes[OPERATOR] = psishare.init_party(
         made.folder / "second", party_id=OPERATOR, role="operator", display_name="second desk"
@@ -27,6 +32,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
         "version = 1\n[approval]\nabove_rows = 2\n", encoding="utf-8"
     )
     return made
+
+
+def written(path: Path, passphrase: str) -> Path:
+    path.write_text(passphrase, encoding="utf-8")
+    path.chmod(0o600)
+    return path
 
 
 def trust(office: Office) -> None:
@@ -104,6 +115,57 @@ def test_a_second_operator_ends_an_offer(office: Office, tmp_path: Path) -> None
     rows = psi("exchange", "list", "--home", office.home(AUTHORITY), "--json").document
     (row,) = [e for e in rows["exchanges"] if e["exchange_id"].startswith(ticket)]
     assert row["state"] == "refused"
+
+
+def test_nothing_is_decided_unless_both_homes_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PSISHARE_PASSPHRASE_FILE", raising=False)
+    office = furnished(tmp_path)
+    trust(office)
+    files = {
+        party: written(tmp_path / f"{party}.pass", f"the passphrase of {party}")
+        for party in (PLATFORM, OPERATOR)
+    }
+    with office.serving() as server:
+        asked = psi(
+            *office.asking(server.address, office.mandate(), "--out", tmp_path / "m.csv", "--json")
+        )
+        ticket = ticket_of(asked)
+    for party, file in files.items():
+        assert (
+            psi(
+                "party", "passphrase", "--home", office.home(party), "--new-passphrase-file", file
+            ).code
+            == 0
+        )
+
+    def deciding(command: str, platform: str, operator: str | None) -> Ran:
+        own = ("--operator", office.home(OPERATOR), "--passphrase-file", files[platform])
+        file = () if operator is None else ("--operator-passphrase-file", files[operator])
+        return decide(office, command, ticket, *own, *file, "--json")
+
+    platform_lock = str(office.home(PLATFORM) / "keys" / "lock.json")
+    for command in ("approve", "reject"):
+        for given, lock in (
+            ((PLATFORM, None), str(office.home(OPERATOR) / "keys" / "lock.json")),
+            ((OPERATOR, None), platform_lock),
+            ((OPERATOR, OPERATOR), platform_lock),
+        ):
+            ran = deciding(command, *given)
+            assert (ran.code, ran.reason) == (3, "passphrase_wrong")
+            assert lock in ran.document["error"]["message"]
+    monkeypatch.setenv("PSISHARE_PASSPHRASE_FILE", str(files[OPERATOR]))
+    named = decide(office, "approve", ticket, "--operator", office.home(OPERATOR), "--json")
+    assert named.reason == "passphrase_wrong"
+    assert "it came from PSISHARE_PASSPHRASE_FILE" in named.document["error"]["message"]
+    assert "Unset PSISHARE_PASSPHRASE_FILE" in named.document["error"]["mend"]
+    with psishare.Party.open(office.home(PLATFORM)) as opened:
+        told = [opened.log.entry(index) for index in range(opened.log.size)]
+    assert not any(b"exchange.approved" in e or b"exchange.rejected" in e for e in told)
+    approved = deciding("approve", PLATFORM, OPERATOR)
+    assert (approved.code, approved.document["state"]) == (0, "approved")
+    assert deciding("reject", PLATFORM, OPERATOR).reason == "approval_repeated"
 
 
 def test_nobody_approves_without_a_key(office: Office) -> None:
