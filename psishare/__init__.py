@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from psishare.client import Passphrase as Passphrase
     from psishare.client import PolicyCheck as PolicyCheck
     from psishare.client import PreparedRequest as PreparedRequest
+    from psishare.client import RowCounts as RowCounts
     from psishare.client import Server as Server
     from psishare.client import Session as Session
     from psishare.client import SignedMandate as SignedMandate
@@ -95,6 +96,7 @@ __all__ = [
     "Passphrase",
     "PolicyCheck",
     "PreparedRequest",
+    "RowCounts",
     "Server",
     "Session",
     "SignedMandate",

@@ -21,12 +21,13 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.row_counts import rejected_text, rows_document
 from psishare.datasets.manifest import Manifest, SignedManifest
 from psishare.errors import ConfigError
 
 ENCODE = (
     "psishare dataset encode customers --home tele \\",
-    "    --data customers.csv --key phone=number",
+    "    --data customers.csv --key phone=number --region DE",
 )
 
 UPDATE = (
@@ -88,6 +89,7 @@ def encode(
         header=not no_header,
         as_text=[column.column] if as_text else (),
     )
+    counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         signed = party.encode(
             table,
@@ -97,8 +99,9 @@ def encode(
             max_query=max_query,
             memory_bytes=memory << 20,
             progress=report,
+            counted=counts.append,
         )
-    _print(signed, as_json=as_json)
+    _print(signed, {"": counts[0]}, as_json=as_json)
 
 
 @app.command(epilog=example("psishare dataset show --home tele"))
@@ -123,7 +126,7 @@ def show(
         print_json({"datasets": [_document(signed) for signed in found]})
         return
     if name is not None:
-        _say(found[0])
+        _say(found[0], {})
         return
     say_table(
         ("dataset", "kind", "namespace", "#epoch", "#items", "#bytes", "created (UTC)"),
@@ -160,9 +163,13 @@ def update(
     if add is None and remove is None:
         raise typer.BadParameter("Give --add, --remove or both.")
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
-        signed = party.update_dataset(name, column, add=add, remove=remove, progress=report)
-    _print(signed, as_json=as_json)
+        signed = party.update_dataset(
+            name, column, add=add, remove=remove, progress=report, counted=counts.append
+        )
+    given = [change for change, file in (("add", add), ("remove", remove)) if file is not None]
+    _print(signed, dict(zip(given, counts, strict=True)), as_json=as_json)
 
 
 @app.command(epilog=example(*ROTATE))
@@ -187,6 +194,7 @@ def rotate(
     as_json: Json = False,
 ) -> None:
     """Encode a dataset under a new key, and destroy the older keys after a grace."""
+    counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         if finish:
             destroyed = party.destroy_due_keys()
@@ -200,9 +208,10 @@ def rotate(
                 grace_days=grace,
                 memory_bytes=memory << 20,
                 progress=report,
+                counted=counts.append,
             )
     if not finish:
-        _print(signed, as_json=as_json)
+        _print(signed, {"": counts[0]}, as_json=as_json)
     elif as_json:
         print_json({"destroyed": [_document(each) for each in destroyed]})
     else:
@@ -217,7 +226,7 @@ def verify(name: Name, *, home: Home, as_json: Json = False) -> None:
     """Verify a dataset: signature, log entry, key, and every byte of it."""
     with psishare.Party.open(home) as party:
         signed = party.verify_dataset(name)
-    _print(signed, as_json=as_json)
+    _print(signed, {}, as_json=as_json)
 
 
 @app.command(epilog=example("psishare dataset revoke customers --home tele"))
@@ -246,11 +255,35 @@ def revoke(name: Name, *, home: Home, as_json: Json = False) -> None:
     )
 
 
-def _print(signed: SignedManifest, *, as_json: bool) -> None:
+def _print(signed: SignedManifest, read: "dict[str, psishare.RowCounts]", *, as_json: bool) -> None:
+    """Print a manifest, and what the rows of the lists came to that were read for it.
+
+    Args:
+        signed: the manifest.
+        read: the rows by what was done with them: ``add``, ``remove``, or nothing of a whole list.
+        as_json: as one JSON object.
+    """
     if as_json:
-        print_json(_document(signed))
-    else:
-        _say(signed)
+        rows: dict[str, Any] = {}
+        for change, counts in read.items():
+            told = rows_document(counts)
+            rows |= {change: told} if change else told
+        print_json(_document(signed) | rows)
+        return
+    _say(
+        signed,
+        {
+            name: text
+            for change, counts in read.items()
+            for name, text in (
+                (f"{change} rows".strip(), number(counts.rows)),
+                (
+                    f"{change} rejected".strip(),
+                    rejected_text(counts.rejected, counts.first_rejects),
+                ),
+            )
+        },
+    )
 
 
 def _document(signed: SignedManifest) -> dict[str, Any]:
@@ -273,7 +306,7 @@ def _document(signed: SignedManifest) -> dict[str, Any]:
     }
 
 
-def _say(signed: SignedManifest) -> None:
+def _say(signed: SignedManifest, rows: dict[str, str]) -> None:
     manifest = signed.manifest
     say_fields(
         {
@@ -281,6 +314,7 @@ def _say(signed: SignedManifest) -> None:
             "kind": manifest.kind,
             "namespace": manifest.namespace or None,
             "epoch": _epoch(manifest),
+            **rows,
             "items": f"{number(manifest.items)} of at most {number(manifest.n_max)}",
             "bytes": f"{number(_n_bytes(signed))}, {manifest.fingerprint_bits} bits an item",
             "an exchange": f"at most {number(manifest.max_query)} distinct rows",

@@ -24,6 +24,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.row_counts import rejected_text
 from psishare.exchange.document import write_time
 from psishare.parties import home as parties
 from psishare.psi.suite import Output, Protocol
@@ -281,7 +282,7 @@ def _summary(found: "psishare.Match") -> dict[str, str | None]:
     rows = summary.matched_rows
     return {
         "rows": number(summary.rows),
-        "rejected": _rejected(found),
+        "rejected": rejected_text(summary.rejected, found.first_rejects),
         "distinct": number(summary.distinct),
         "asked": f"{number(receipt.requests.rows)} of {receipt.platform}, {receipt.dataset}:"
         f" {number(summary.platform_rows)} items",
@@ -292,13 +293,3 @@ def _summary(found: "psishare.Match") -> dict[str, str | None]:
         "receipt": "signed by both parties"
         + ("" if found.cosigned else "; the platform has yet to cosign your log"),
     }
-
-
-def _rejected(found: "psishare.Match") -> str:
-    rejected = found.summary.rejected
-    if not rejected:
-        return "0"
-    total = number(sum(rejected.values()))
-    reasons = ", ".join(f"{reason} {number(n)}" for reason, n in sorted(rejected.items()))
-    first = ", ".join(number(row) for row, _reason in found.first_rejects[:5])
-    return f"{total}: {reasons}; first at rows {first} (from 0)"

@@ -34,6 +34,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.row_counts import list_warning
 from psishare.errors import PsishareError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LogFormat(StrEnum):
     epilog=example(
         "psishare serve --home tele --listen 0.0.0.0:7447 --dataset customers",
         "psishare serve --home tele --listen 0.0.0.0:7447 \\",
-        "    --data customers.csv --key phone=number --name customers",
+        "    --data customers.csv --key phone=number --region DE --name customers",
     )
 )
 def serve(
@@ -227,11 +228,17 @@ class _Told:
                 datasets=server.datasets,
                 recovered=server.recovered,
                 restored=server.restored,
+                lists=_lists(server),
             )
+        else:
+            _warn_of_lists(server)
         _say_ready(server, as_json=self._as_json)
 
     def reloaded(self, server: "psishare.Server") -> None:
-        self._tell("serve.reloaded", f"reloaded: serving {', '.join(server.datasets)}")
+        text = f"reloaded: serving {', '.join(server.datasets)}"
+        self._tell("serve.reloaded", text, lists=_lists(server))
+        if self._lines is None:
+            _warn_of_lists(server)
 
     def reload_failed(self, error: PsishareError) -> None:
         if self._lines is not None:
@@ -246,7 +253,7 @@ class _Told:
     def stopped(self, n_left: int) -> None:
         self._tell("serve.stopped", f"stopped; exchanges left open: {n_left}", left=n_left)
 
-    def _tell(self, event: str, text: str, **fields: float) -> None:
+    def _tell(self, event: str, text: str, **fields: object) -> None:
         if self._lines is not None:
             self._lines.event(event, **fields)
         elif _watched(as_json=self._as_json):
@@ -315,6 +322,7 @@ def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
                 "health": server.health_address,
                 "recovered": server.recovered,
                 "restored": server.restored,
+                "lists": _lists(server),
             }
         )
         return
@@ -325,6 +333,21 @@ def _say_ready(server: "psishare.Server", *, as_json: bool) -> None:
     if server.health_address is not None:
         tell(f"health and metrics on {server.health_address}")
     say(f"listening on {server.address}")
+
+
+def _lists(server: "psishare.Server") -> dict[str, dict[str, object]]:
+    """Return the rows of each list in figures, and how many are left out for which reason."""
+    return {
+        name: {"rows": counts.rows, "rejected": counts.rejected}
+        for name, counts in server.lists.items()
+    }
+
+
+def _warn_of_lists(server: "psishare.Server") -> None:
+    for name, counts in server.lists.items():
+        warning = list_warning(name, counts)
+        if warning is not None:
+            tell(warning)
 
 
 def _exchanges(n_exchanges: int, what: str) -> str:

@@ -55,6 +55,7 @@ from psishare.exchange.left_open import Resumable
 from psishare.exchange.list_quality import ListQuality
 from psishare.exchange.prepared_list import KeyColumn
 from psishare.exchange.publication import Revoked
+from psishare.exchange.row_counts import RowCounts
 from psishare.keys.passphrase import Passphrase
 from psishare.tables import Table, open_table
 from psishare.transport.limits import Limits
@@ -84,6 +85,7 @@ __all__ = [
     "PreparedRequest",
     "Resumable",
     "Revoked",
+    "RowCounts",
     "Server",
     "Session",
     "SignedMandate",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from psishare.exchange.left_open import Resumable
     from psishare.exchange.offering import Offering
     from psishare.exchange.progress import Progress
+    from psishare.exchange.row_counts import RowCounts
     from psishare.keys.passphrase import Passphrase
     from psishare.transport.channel import Channel
     from psishare.transport.limits import Limits
@@ -259,6 +260,7 @@ class Party:
         max_query: int = DEFAULT_MAX_QUERY,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         progress: Progress | None = None,
+        counted: Callable[[RowCounts], None] | None = None,
     ) -> SignedManifest:
         """Evaluate a list into the next epoch of a dataset, and log that it is published.
 
@@ -274,12 +276,15 @@ class Party:
             max_query: the most distinct rows that one exchange may ask.
             memory_bytes: how many bytes this process is to stay under, at least 320 MiB.
             progress: called as steps advance.
+            counted: called with the rows of the list once it is read: how many there are, and how many
+                hold no identifier and are left out, by reason.
 
         Returns:
             The manifest of the new epoch, signed by this platform.
 
         Raises:
-            InputError: the column, the kind or the name is not valid, or there are too many items.
+            InputError: the column, the kind or the name is not valid, or there are too many items;
+                ``dataset_empty``: there are rows, and none holds an identifier.
             AuditError: the log cannot take the entry; then there is no dataset.
         """
         require_role(self.home, "platform")
@@ -287,10 +292,13 @@ class Party:
         report = progress or quiet
         column = KeyColumn.parse(key) if isinstance(key, str) else key
         identifiers = CanonicalColumn.of(input_table(data), column, rows_read(report))
+        (counted or _unheard)(identifiers.counts)
+        identifiers.require_identifiers()
+        n_rows = identifiers.counts.rows
         parameters = Parameters(
             platform=self.home.id,
             ruleset=ManifestRuleset(version=column.ruleset.version, digest=column.ruleset.digest),
-            n_max=n_max or default_n_max(identifiers.n_rows),
+            n_max=n_max or default_n_max(n_rows),
             max_query=max_query,
             created=write_time(now()),
         )
@@ -301,7 +309,7 @@ class Party:
             identifiers.batches,
             parameters=parameters,
             signer=self.home.log_signer(),
-            progress=advanced(report, "evaluating", identifiers.n_rows),
+            progress=advanced(report, "evaluating", n_rows),
             source=identifiers.source,
             memory_bytes=memory_bytes,
         ) as epoch:
@@ -316,6 +324,7 @@ class Party:
         add: Any = None,
         remove: Any = None,
         progress: Progress | None = None,
+        counted: Callable[[RowCounts], None] | None = None,
     ) -> SignedManifest:
         """Add identifiers to a dataset's newest epoch and remove others, and log the new manifest.
 
@@ -327,6 +336,7 @@ class Party:
             add: what is new: as ``data`` of ``encode``, or None.
             remove: what is gone: likewise.
             progress: called as identifiers are evaluated.
+            counted: called with the rows of ``add`` and then of ``remove``, of those that are given.
 
         Returns:
             The new manifest; the one that was there, where nothing changes.
@@ -344,6 +354,7 @@ class Party:
             add=None if add is None else input_table(add),
             remove=None if remove is None else input_table(remove),
             progress=advanced(progress or quiet, "evaluating", 0),
+            counted=counted or _unheard,
         )
 
     def rotate_dataset(
@@ -355,6 +366,7 @@ class Party:
         grace_days: int,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         progress: Progress | None = None,
+        counted: Callable[[RowCounts], None] | None = None,
     ) -> SignedManifest:
         """Encode a dataset anew, under a new key; the older keys are destroyed after a grace.
 
@@ -365,6 +377,8 @@ class Party:
             grace_days: for how many days older epochs can still be served.
             memory_bytes: how many bytes this process is to stay under, as of ``encode``.
             progress: called as steps advance.
+            counted: called with the rows of the list once it is read: how many there are, and how many
+                hold no identifier and are left out, by reason.
 
         Returns:
             The manifest of the new epoch, signed by this platform.
@@ -382,6 +396,7 @@ class Party:
             max_query=old.max_query,
             memory_bytes=memory_bytes,
             progress=progress,
+            counted=counted,
         )
         self._publication().retire_older(name, timedelta(days=grace_days))
         return signed
@@ -571,3 +586,7 @@ def default_n_max(n_items: int) -> int:
     """Return 2^24, or the next power of two that leaves a quarter of headroom."""
     wanted = n_items + n_items // 4
     return max(DEFAULT_N_MAX, 1 << max(0, wanted - 1).bit_length())
+
+
+def _unheard(_counts: RowCounts) -> None:
+    """Nobody asked for the rows' figures."""

@@ -17,6 +17,7 @@ from psishare.client.heartbeat import HEARTBEAT_S, Heart
 from psishare.client.opened_home import tls_identity
 from psishare.client.platform_rooms import platform_rooms
 from psishare.client.reminder import Reminder
+from psishare.client.served_list import ServedList
 from psishare.client.server_metrics import ServerMetrics
 from psishare.errors import ConfigError, PsishareError
 from psishare.exchange.platform import EXCHANGES_PER_AUTHORITY, IDLE_TIMEOUT_S, Platform
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from psishare.client.party import Party
     from psishare.exchange.offering import Offering
     from psishare.exchange.progress import Progress
+    from psishare.exchange.row_counts import RowCounts
     from psishare.parties.home import Home
     from psishare.parties.peers import Peers
     from psishare.transport.limits import Limits
@@ -98,7 +100,7 @@ class Server:
         self._budget = Budget(party.home.state_path)
         self._reloading = threading.Lock()
         offerings = offered(party.home, progress or quiet)
-        self._names = _names(offerings)
+        self._names, self._lists = _names(offerings), _row_counts(offerings)
         self._platform = Platform(
             platform_rooms(party, self._budget),
             offerings,
@@ -137,6 +139,11 @@ class Server:
     def datasets(self) -> list[str]:
         """The names of what is served, sorted."""
         return self._names
+
+    @property
+    def lists(self) -> dict[str, RowCounts]:
+        """The rows of each list that is served, in figures, by the list's name."""
+        return self._lists
 
     @property
     def health_address(self) -> str | None:
@@ -224,7 +231,7 @@ class Server:
         self._server.renew(identity)
         party.home = home
         self._platform.reload(home, policy, offerings)
-        self._names = _names(offerings)
+        self._names, self._lists = _names(offerings), _row_counts(offerings)
 
     def drain(self, grace_s: float, *, is_hurried: Callable[[], bool] = lambda: False) -> int:
         """Open no exchange any more, and wait for those that are open to end.
@@ -379,6 +386,11 @@ def _reopened(home: Home) -> Home:
 
 def _names(offerings: list[Offering]) -> list[str]:
     return sorted({offering.name for offering in offerings})
+
+
+def _row_counts(offerings: list[Offering]) -> dict[str, RowCounts]:
+    lists = (each for each in offerings if isinstance(each, ServedList))
+    return {each.name: each.prepared.counts for each in lists}
 
 
 def _pinned_authorities(peers: Peers) -> tuple[bytes, ...]:

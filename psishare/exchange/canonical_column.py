@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
+from psishare.errors import InputError
+from psishare.exchange.prepared_list import canonicalised
+from psishare.exchange.row_counts import RowCounter
 from psishare.identifiers import canonicalise
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from psishare.exchange.prepared_list import KeyColumn
+    from psishare.exchange.row_counts import RowCounts
     from psishare.tables.table import Table
 
 Progress = Callable[[int], None]
@@ -24,18 +28,18 @@ class CanonicalColumn:
     """The identifiers of one column; rows that hold none of the kind are left out.
 
     Attributes:
-        n_rows: rows of the table.
+        counts: the table's rows in figures.
         source: names the files as they are now, and how they are read; None for a table in memory.
     """
 
-    n_rows: int
+    counts: RowCounts
     source: str | None
     _table: Table
     _key: KeyColumn
 
     @classmethod
     def of(cls, table: Table, key: KeyColumn, progress: Progress) -> Self:
-        """Take a column and count its rows.
+        """Take a column and count its rows, and those that hold no identifier.
 
         Args:
             table: where it is.
@@ -43,14 +47,36 @@ class CanonicalColumn:
             progress: called with the number of rows counted, batch by batch.
 
         Raises:
-            InputError: the column is missing or not text, or the file is damaged.
+            InputError: the column is missing or not text, the kind is unknown, or the file is damaged.
         """
         table.require_text(key.column)
-        n_rows = 0
-        for batch in table.batches(columns=[key.column]):
-            n_rows += batch.num_rows
-            progress(batch.num_rows)
-        return cls(n_rows, _source(table, key), table, key)
+        counter = RowCounter()
+        for canonical in canonicalised(table, key):
+            counter.add(canonical)
+            progress(len(canonical.values))
+        return cls(counter.counts(), _source(table, key), table, key)
+
+    def require_identifiers(self) -> None:
+        """Refuse a table that has rows, and in all of them no identifier.
+
+        Raises:
+            InputError: ``dataset_empty``. Names column and kind, never a value.
+        """
+        counts, key = self.counts, self._key
+        if not counts.rows or counts.n_rejected < counts.rows:
+            return
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.rejected.items())
+        region = (
+            " Numbers without a country code need --region, such as --region DE."
+            if "no_country" in counts.rejected
+            else ""
+        )
+        raise InputError(
+            f"no row of column {key.column!r} holds an identifier of kind {key.kind}:"
+            f" all {counts.rows:,} are rejected ({reasons})",
+            mend=f"Is it the right column, and are its values of kind {key.kind}?{region}",
+            reason="dataset_empty",
+        )
 
     def batches(self, skip: int = 0) -> Iterator[pa.Array]:
         """Yield the canonical identifiers, ``binary``, no nulls, from a batch on.

@@ -7,7 +7,7 @@ answer is joined back here, so that every matching row of the input comes back i
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ import pyarrow.compute as pc
 from psishare import _native
 from psishare.errors import InputError
 from psishare.exchange.offer import Ruleset
+from psishare.exchange.row_counts import RowCounter
 from psishare.identifiers import canonicalise, ruleset_digest, ruleset_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
+    from psishare.exchange.row_counts import RowCounts
     from psishare.identifiers import Canonical
     from psishare.tables.table import Table
 
 Progress = Callable[[int], None]
 _VALUES = pa.large_binary()
-FIRST_REJECTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,22 @@ class PreparedList:
         distinct: the distinct canonical identifiers, ``large_binary``, in first-occurrence order.
         rows: for each row of the input the index into ``distinct``, ``uint32``; null where the row
             was rejected.
-        rejected: rows rejected, by reason code.
-        first_rejects: up to ten rejected row numbers, from 0, with their reason codes.
+        counts: the rows in figures.
     """
 
     distinct: pa.Array
     rows: pa.UInt32Array
-    rejected: dict[str, int]
-    first_rejects: tuple[tuple[int, str], ...]
+    counts: RowCounts
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Rows rejected, by reason code."""
+        return self.counts.rejected
+
+    @property
+    def first_rejects(self) -> tuple[tuple[int, str], ...]:
+        """Up to ten rejected row numbers, from 0, with their reason codes."""
+        return self.counts.first_rejects
 
     @property
     def n_rows(self) -> int:
@@ -104,7 +113,7 @@ class PreparedList:
     @property
     def n_rejected(self) -> int:
         """Rows that hold no identifier of the kind."""
-        return sum(self.rejected.values())
+        return self.counts.n_rejected
 
     def mask(self, matched: pa.Array) -> pa.ChunkedArray:
         """Tell for each row of the input whether its identifier is among the matched.
@@ -131,33 +140,33 @@ def prepare(table: Table, key: KeyColumn, progress: Progress) -> PreparedList:
     """
     values: list[pa.Array] = []
     accepted: list[pa.BooleanArray] = []
-    rejected: Counter[str] = Counter()
-    first: list[tuple[int, str]] = []
-    n_rows = 0
+    counter = RowCounter()
     table.require_text(key.column)
-    for canonical in _canonicalised(table, key):
-        n_batch = len(canonical.values)
+    for canonical in canonicalised(table, key):
         accepted.append(pc.is_valid(canonical.values))
         values.append(canonical.values.drop_null())
-        for counted in canonical.rejects.reasons.value_counts():
-            rejected[counted["values"].as_py()] += counted["counts"].as_py()
-        if wanted := FIRST_REJECTS - len(first):
-            rows = canonical.rejects.rows.slice(0, wanted).to_pylist()
-            reasons = canonical.rejects.reasons.slice(0, wanted).to_pylist()
-            first.extend((n_rows + row, reason) for row, reason in zip(rows, reasons, strict=True))
-        n_rows += n_batch
-        progress(n_batch)
+        counter.add(canonical)
+        progress(len(canonical.values))
+    counts = counter.counts()
     distinct, indices = _distinct(values)
     # What reading needed is given back before the exchange needs as much again.
     pa.default_memory_pool().release_unused()
-    if rejected:
+    if counts.rejected:
         mask = pa.concat_arrays(accepted)
-        indices = pc.replace_with_mask(pa.nulls(n_rows, pa.uint32()), mask, indices)
-    return PreparedList(distinct, indices, dict(rejected), tuple(first))
+        indices = pc.replace_with_mask(pa.nulls(counts.rows, pa.uint32()), mask, indices)
+    return PreparedList(distinct, indices, counts)
 
 
-def _canonicalised(table: Table, key: KeyColumn) -> Iterator[Canonical]:
-    """Yield the canonical column batch by batch, on all cores while the next batches are read."""
+def canonicalised(table: Table, key: KeyColumn) -> Iterator[Canonical]:
+    """Yield the canonical column batch by batch, on all cores while the next batches are read.
+
+    Args:
+        table: read once.
+        key: which column, and of what kind.
+
+    Raises:
+        InputError: the kind is unknown, or the file is damaged.
+    """
     coming: deque[Future[Canonical]] = deque()
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as threads:

@@ -16,6 +16,7 @@ from psishare.datasets.update import evaluate_changes
 from psishare.errors import InputError, VerificationError
 from psishare.exchange.canonical_column import CanonicalColumn
 from psishare.exchange.document import now, read_time, write_time
+from psishare.exchange.row_counts import RowCounts
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from psishare.tables.table import Table
 
 Progress = Callable[[int], None]
+Counted = Callable[[RowCounts], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Publication:
         add: Table | None,
         remove: Table | None,
         progress: Progress,
+        counted: Counted,
     ) -> SignedManifest:
         """Add identifiers to a dataset's newest epoch and remove others; evaluate only those.
 
@@ -81,6 +84,7 @@ class Publication:
             add: a table of what is new, or None.
             remove: a table of what is gone, or None.
             progress: called with the number of identifiers evaluated.
+            counted: called with the rows of ``add`` and then of ``remove``, of those that are there.
 
         Returns:
             The new manifest; the one that was there, where nothing changes.
@@ -96,7 +100,8 @@ class Publication:
             dataset = self._store.open(name)
             dataset.require_in_use()
             _require_fits(dataset.manifest, key)
-            changes = evaluate_changes(dataset, _batches(add, key), _batches(remove, key), progress)
+            added, removed = (_batches(table, key, counted) for table in (add, remove))
+            changes = evaluate_changes(dataset, added, removed, progress)
             if not len(changes):
                 return dataset.signed
             with self._store.update(
@@ -179,9 +184,13 @@ class Publication:
                 yield dataset
 
 
-def _batches(table: Table | None, key: KeyColumn) -> Iterator[pa.Array]:
-    if table is not None:
-        yield from CanonicalColumn.of(table, key, lambda _rows: None).batches()
+def _batches(table: Table | None, key: KeyColumn, counted: Counted) -> Iterator[pa.Array]:
+    """Count a table's rows, and return what yields its identifiers."""
+    if table is None:
+        return iter(())
+    column = CanonicalColumn.of(table, key, lambda _rows: None)
+    counted(column.counts)
+    return column.batches()
 
 
 def _require_fits(manifest: Manifest, key: KeyColumn) -> None:

@@ -446,6 +446,7 @@ REASONS: tuple[Reason, ...] = (
             "expiry_invalid": "An exchange by files is to expire at a time that is not permitted.",
             "csv_malformed": "The CSV file is malformed; the row is named.",
             "dataset_differs": "The dataset is of another kind, namespace or canonical form.",
+            "dataset_empty": "The list to encode has rows, and none holds an identifier of the kind.",
             "dataset_name_invalid": "The name cannot be a dataset's.",
             "delimiter_invalid": "The delimiter cannot be one.",
             "document_unwritable": "A document cannot hold such a value.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -356,3 +357,69 @@ def test_dataset_encode_makes_the_next_epoch_silently(office: Office, tmp_path: 
     assert (ran.code, ran.err) == (0, "")
     assert (ran.document["items"], ran.document["namespace"]) == (2, "bank/1")
     assert (ran.document["epoch"], ran.document["n_max"]) == (1, 100)
+
+
+def test_dataset_encode_tells_the_rows_that_it_leaves_out(office: Office) -> None:
+    mixed = office.table("mixed.csv", "number", ["+4915112345678", "0151 1234567", "none", ""])
+    encode = ("dataset", "encode", "mixed", "--home", office.home(PLATFORM), "--data", mixed)
+    told = psi(*encode, "--key", "phone=number", "--json").document
+    assert (told["rows"], told["items"]) == (4, 1)
+    assert told["rejected"] == {"letters": 1, "missing": 1, "no_country": 1}
+    assert told["first_rejects"][0] == {"row": 1, "reason": "no_country"}
+    said = psi(*encode, "--key", "phone=number").out
+    assert "3: letters 1, missing 1, no_country 1; first at rows 1, 2, 3 (from 0)" in said
+    assert "--region DE" in said
+    assert "--region" not in psi(*encode, "--key", "phone=number", "--region", "DE").out
+
+
+def test_dataset_update_and_rotate_tell_the_rows_that_they_leave_out(office: Office) -> None:
+    home = ("--home", office.home(PLATFORM), "--key", "phone=number")
+    first = office.table("changing.csv", "number", CUSTOMERS)
+    new = office.table("new.csv", "number", ["+4915112345679", "none"])
+    gone = office.table("gone.csv", "number", ["none", "", CUSTOMERS[0]])
+    assert psi("dataset", "encode", "changing", *home, "--data", first).code == 0
+    update = ("dataset", "update", "changing", *home, "--add", new, "--remove", gone)
+    told = psi(*update, "--json").document
+    assert told["items"] == len(CUSTOMERS)
+    assert (told["add"]["rows"], told["add"]["rejected"]) == (2, {"letters": 1})
+    assert (told["remove"]["rows"], told["remove"]["rejected"]) == (3, {"letters": 1, "missing": 1})
+    said = psi(*update).out
+    assert "1: letters 1; first at rows 1 (from 0)" in said
+    assert "2: letters 1, missing 1; first at rows 0, 1 (from 0)" in said
+    removed = psi("dataset", "update", "changing", *home, "--remove", gone, "--json").document
+    assert ("add" in removed, removed["remove"]["rows"]) == (False, 3)
+    rotated = psi("dataset", "rotate", "changing", *home, "--data", new, "--json").document
+    assert (rotated["rows"], rotated["rejected"], rotated["items"]) == (2, {"letters": 1}, 1)
+
+
+def test_a_list_without_any_identifier_is_not_encoded(office: Office) -> None:
+    wrong = office.table("wrong.csv", "number", ["0151 1234567", "none"])
+    encode = ("dataset", "encode", "wrong", "--home", office.home(PLATFORM), "--json")
+    ran = psi(*encode, "--data", wrong, "--key", "phone=number")
+    assert (ran.code, ran.reason) == (4, "dataset_empty")
+    error = ran.document["error"]
+    assert "no row of column 'number' holds an identifier of kind phone" in error["message"]
+    assert "--region DE" in error["mend"]
+    assert "1234567" not in ran.out + ran.err
+    ran = psi(*encode, "--data", wrong, "--key", "phone=row")
+    assert (ran.code, ran.reason) == (4, "dataset_empty")
+    shown = psi("dataset", "show", "wrong", "--home", office.home(PLATFORM), "--json")
+    assert shown.reason == "dataset_unknown"
+    none = office.table("none.csv", "number", [])
+    told = psi(*encode, "--data", none, "--key", "phone=number").document
+    assert (told["rows"], told["items"]) == (0, 0)
+
+
+def test_serve_warns_of_the_rows_of_a_list_that_it_leaves_out(office: Office) -> None:
+    mixed = office.table("served.csv", "number", [*CUSTOMERS, "0151 1234567", "none"])
+    data = ("--data", mixed, "--key", "phone=number", "--name", "customers")
+    rejected = {"letters": 1, "no_country": 1}
+    with office.serving(*data, "--log-format", "json") as server:
+        assert server.ready["lists"] == {"customers": {"rows": 7, "rejected": rejected}}
+        started = json.loads(server.end(signal.SIGTERM).err.splitlines()[0])
+    assert (started["event"], started["lists"]) == ("serve.started", server.ready["lists"])
+    with office.serving(*data, as_json=False) as server:
+        err = server.end(signal.SIGTERM).err
+    assert "of the 7 rows of the list customers are rejected 2: letters 1, no_country 1;" in err
+    assert "--region DE" in err
+    assert "1234567" not in err
