@@ -46,7 +46,7 @@ from psishare.client.opened_home import require_role
 from psishare.client.resumption import key_again, table_again, task_again, task_of
 from psishare.client.served_list import matches_writer
 from psishare.client.served_sets import ServedSets
-from psishare.client.session import choice, login, read_mandate
+from psishare.client.session import login, read_mandate, terms_chosen
 from psishare.exchange.progress import quiet, rows_read
 
 EXPIRES_DAYS = 30
@@ -150,6 +150,7 @@ class AirGap:
             ConfigError: the platform is not pinned, or the dataset has not been taken.
             AuditError: this party's state cannot be written.
         """
+        chosen, wanted = terms_chosen(protocol, output)
         require_free(out, overwrite=overwrite)
         report = progress or quiet
         table, column = input_table(data), _column(key)
@@ -160,8 +161,8 @@ class AirGap:
             namespace=column.namespace,
             ruleset=column.ruleset,
             dataset=dataset,
-            protocol=choice(suite.Protocol, protocol, "protocol"),
-            output=choice(Output, output, "output"),
+            protocol=chosen,
+            output=wanted,
             mandate=read_mandate(mandate),
             operator=operator or login(),
             task=task_of(table, column, None, None, overwrite=False),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psishare.client.input_table import input_table
 from psishare.client.opened_home import require_role
+from psishare.client.session import terms_chosen
 from psishare.errors import AuthorisationError, InputError
 from psishare.exchange.document import now
 from psishare.exchange.list_quality import ListQuality, list_quality
@@ -98,11 +99,12 @@ def dry_run(
         Figures, who would learn what, and the mandate's rules.
 
     Raises:
-        InputError: the list cannot be read.
+        InputError: the list cannot be read, or the protocol cannot give the output.
         AuthorisationError: the mandate cannot be read.
         ConfigError: the home is no authority's, or has not prepared the list that the mandate approves.
     """
     require_role(home, "authority")
+    terms_chosen(protocol, output)
     column = KeyColumn.parse(key) if isinstance(key, str) else key
     read = read_envelope(mandate).mandate
     table = input_table(data)

@@ -121,16 +121,17 @@ class Session:
 
         Raises:
             CancellationError: it was stopped; no file is left.
-            InputError: the list cannot be read, or ``out`` cannot be written.
+            InputError: the list cannot be read, ``out`` cannot be written, or the protocol cannot give
+                the output.
             AuthorisationError: the platform refuses; its reason code says why.
             TransportError: the platform is silent or unreachable, for longer than ``retry_for_s``;
                 ``Party.resume`` goes on with what was begun.
             PeerError: the platform fails, or breaks the protocol.
             AuditError: this party's log cannot take an entry.
         """
+        chosen, wanted = terms_chosen(protocol, output)
         table = input_table(data)
         column = KeyColumn.parse(key) if isinstance(key, str) else key
-        wanted = choice(Output, output, "output")
 
         def asked(authority: Authority, prepared: PreparedList) -> Outcome:
             ask = Ask(
@@ -139,7 +140,7 @@ class Session:
                 namespace=column.namespace,
                 ruleset=column.ruleset,
                 dataset=dataset,
-                protocol=choice(suite.Protocol, protocol, "protocol"),
+                protocol=chosen,
                 output=wanted,
                 mandate=read_mandate(mandate),
                 operator=operator or login(),
@@ -285,6 +286,23 @@ def choice(kind: type[Choice], text: str, what: str) -> Choice:
             mend=f"Choose one of {', '.join(kind)}.",
             reason=f"{what}_unknown",
         ) from None
+
+
+def terms_chosen(protocol: str, output: str) -> tuple[suite.Protocol, Output]:
+    """Return the protocol and the output that two texts name, and that go together.
+
+    Raises:
+        InputError: ``protocol_unknown``, ``output_unknown``; ``output_unsupported``.
+    """
+    chosen, wanted = choice(suite.Protocol, protocol, "protocol"), choice(Output, output, "output")
+    if wanted not in chosen.outputs:
+        fit = " or ".join(other for other in suite.Protocol if wanted in other.outputs)
+        raise InputError(
+            f"the protocol {chosen} cannot give the output {wanted}",
+            mend=f"{wanted} needs --protocol {fit}.",
+            reason="output_unsupported",
+        )
+    return chosen, wanted
 
 
 def read_mandate(mandate: bytes | Path) -> bytes:

@@ -108,9 +108,7 @@ class Admission:
             )
         offering = self._catalogue.find(offer.dataset, protocol)
         if offering is None:
-            raise _mismatch(
-                "dataset_unknown", f"no dataset {offer.dataset} is served with {offer.protocol}"
-            )
+            raise _unserved(offer.dataset, protocol)
         require_not_revoked(offering)
         if (offer.kind, offer.namespace) != (offering.kind, offering.namespace):
             raise _mismatch("kind_mismatch", f"{offer.dataset} holds another kind or namespace")
@@ -235,6 +233,17 @@ def another_party(peer: Peer) -> AuthorisationError:
         mend="Use the home folder of the party whose mandate this is.",
         reason="peer_impersonation",
         party=peer.id,
+    )
+
+
+def _unserved(dataset: str, protocol: suite.Protocol) -> AuthorisationError:
+    how = "encode it, and serve it with --dataset"
+    if protocol is not suite.Protocol.OPRF:
+        how = "serve the list with --data, --key and --name"
+    return AuthorisationError(
+        f"no dataset {dataset} is served with {protocol}",
+        mend=f"Ask the platform to {how}.",
+        reason="dataset_unknown",
     )
 
 

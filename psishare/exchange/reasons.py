@@ -480,6 +480,7 @@ REASONS: tuple[Reason, ...] = (
             "output_is_count": "Only the count was learnt; there are no rows to show.",
             "output_not_written": "The result cannot be written.",
             "output_unknown": "There is no such output.",
+            "output_unsupported": "The protocol cannot give this output; nothing was asked.",
             "output_unwritable": "The file cannot be written.",
             "over_max_query": "The protocol takes fewer rows.",
             "over_n_max": "The dataset's parameters allow fewer items.",

@@ -206,6 +206,17 @@ def test_platform_refuses_an_offer_on_what_it_does_not_serve(stage: Stage, reaso
     refused(stage, reason, error)
 
 
+def test_refusal_of_a_list_that_is_not_served_says_how_the_platform_would_serve_it(
+    stage: Stage,
+) -> None:
+    error = failed(
+        stage.asker(stage.channel(stage.responder(idle(stage)))),
+        ask_ecdh(stage, **OFFERS["dataset_unknown"]),
+    )
+    mend = "Ask the platform to serve the list with --data, --key and --name."
+    assert error.mend == f"{PLATFORM} says: {mend}"
+
+
 def test_refusal_of_another_ruleset_says_which_version_each_side_has(stage: Stage) -> None:
     ours = Ruleset(version=7, digest="cd" * 32)
     error = failed(

@@ -145,6 +145,23 @@ def test_a_list_that_cannot_be_used_ends_with_4(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("output", ["count", "both"])
+@pytest.mark.parametrize("protocol", [[], ["--protocol", "openmined"]])
+def test_an_output_that_the_protocol_cannot_give_is_asked_of_nobody(
+    office: Office, mandate: Path, tmp_path: Path, protocol: list[str], output: str
+) -> None:
+    log = office.homes[AUTHORITY].log_path / "checkpoint"
+    before = log.read_bytes()
+    out = () if output == "count" else ("--out", tmp_path / "out.csv")
+    asking = office.asking(NOBODY, mandate, *protocol, "--output", output, *out, "--json")
+    for more in ((), ("--dry-run",)):
+        ran = psi(*asking, *more)
+        assert (ran.code, ran.reason) == (4, "output_unsupported")
+        assert ran.document["error"]["mend"] == f"{output} needs --protocol ecdh."
+    assert log.read_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "more", [["--output", "count", "--out", "x.csv"], [], ["--out", "-", "--json"]]
 )

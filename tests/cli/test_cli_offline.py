@@ -102,6 +102,12 @@ def test_a_whole_exchange_by_files(courier: Courier, tmp_path: Path) -> None:
     assert not (tmp_path / "more.csv").exists()
 
 
+def test_no_request_is_made_for_what_its_protocol_cannot_give(courier: Courier) -> None:
+    ran = courier.request("--output", "count")
+    assert (ran.code, ran.reason) == (4, "output_unsupported")
+    assert not courier.file("request").exists()
+
+
 def test_a_count_of_a_list_by_files(courier: Courier, tmp_path: Path) -> None:
     courier.request("--protocol", "ecdh", "--output", "count", dataset="list")
     courier.finished("--data", courier.office.customers, "--key", "phone=number", "--name", "list")
