@@ -37,7 +37,6 @@ class PsishareError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     default_reason: ClassVar[str] = "internal"
-    party_label: ClassVar[str] = "at fault"
 
     def __init__(
         self, message: str, *, mend: str, reason: str | None = None, party: str | None = None
@@ -47,6 +46,11 @@ class PsishareError(Exception):
         self.mend = mend
         self.reason = reason or self.default_reason
         self.party = party
+
+    @property
+    def party_label(self) -> str:
+        """What the party is to the error, before its name."""
+        return "at fault"
 
     def diagnostics(self) -> str:
         """Return the message, the party concerned and the mend as text for a person."""
@@ -73,7 +77,11 @@ class AuthorisationError(PsishareError):
 
     exit_code = ExitCode.REFUSED
     default_reason = "not_authorised"
-    party_label = "refused by"
+
+    @property
+    def party_label(self) -> str:
+        """A party that waits for a second operator of its own has not refused."""
+        return "held by" if self.reason == "approval_required" else "refused by"
 
 
 class PeerError(PsishareError):

@@ -13,6 +13,7 @@ from psishare.cli.file import require_free, write_new
 from psishare.cli.group import example, new_group
 from psishare.cli.option import Home, Json, Overwrite
 from psishare.cli.passphrase import choose_another_passphrase, choose_passphrase
+from psishare.keys.log_keys import LogKeys
 from psishare.parties import home as parties
 from psishare.parties.field import write_time
 from psishare.parties.signer_choice import read_signer_choices
@@ -181,7 +182,7 @@ def renew(
         bool,
         typer.Option(
             "--switch",
-            help="Put the next certificate in the current one's place. Restart serve then.",
+            help="Put the next certificate in the current one's place. Send serve a SIGHUP then.",
         ),
     ] = False,
     sealing_key: Annotated[
@@ -204,7 +205,11 @@ def renew(
     say(f"The card of {renewed.id} has serial {renewed.card.serial} now.")
     say("Next: give it to your peers (psishare party export); they add it with psishare peer add.")
     if switch:
-        say("A server that runs presents the old certificate until it is started again.")
+        say(
+            "A server that runs presents the old certificate until it gets SIGHUP or is started again."
+        )
+    elif not sealing_key:
+        say("Once all peers have the card: psishare party renew --switch")
 
 
 @app.command(
@@ -245,9 +250,8 @@ def rotate_log_keys(
     if as_json:
         print_json(_document(rotated))
         return
-    since = rotated.card.checkpoint_verifiers.newest.first
     say(f"The card of {rotated.id} has serial {rotated.card.serial} now.")
-    say(f"The new keys sign the log from size {number(since)} on{', alone' if finish else ''}.")
+    say(_signing(rotated.card.checkpoint_verifiers))
     say("Next: give it to your peers (psishare party export); they add it with psishare peer add.")
     if not finish:
         say("Once all have it: psishare party rotate-log-keys --finish.")
@@ -375,3 +379,11 @@ def _log_size(home: parties.Home) -> int | None:
 
 def _validities(home: parties.Home) -> list[tuple[datetime, datetime]]:
     return [validity(certificate) for certificate in home.card.certificates()]
+
+
+def _signing(keys: LogKeys) -> str:
+    """Say from which size on a log's newest keys sign: beside the ones before them, or alone."""
+    if keys.overlaps:
+        return f"The new keys sign the log from size {number(keys.newest.first)} on."
+    retired = keys.terms[-2].last or 0
+    return f"The new keys sign the log from size {number(retired + 1)} on, alone."

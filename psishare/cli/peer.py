@@ -75,8 +75,9 @@ def add(
             raise typer.BadParameter("a succession is taken as the pinned party vouches for it")
         _say_pinned(psishare.pin_successor(opened, data), as_json=as_json)
         return
+    before = _pinned(opened, parse_card(data).id)
     words = fingerprint
-    if words is None and not _is_vouched_for(opened, parse_card(data)):
+    if words is None and before is None:
         words = _compared(parse_card(data))
     peer = psishare.pin_peer(
         opened,
@@ -86,6 +87,10 @@ def add(
         reinstate=reinstate,
     )
     _say_pinned(peer, as_json=as_json)
+    if not as_json and before is not None and before.serial < peer.card.serial:
+        say(
+            f"Card serial {peer.card.serial} replaces serial {before.serial}; the same fingerprint."
+        )
 
 
 @app.command("list", epilog=example("psishare peer list --home tele"))
@@ -161,10 +166,10 @@ def _say_pinned(peer: Peer, *, as_json: bool) -> None:
     say(f"{peer.id} ({peer.card.role}) is pinned{_trusted(peer, ', and trusted as ')}.")
 
 
-def _is_vouched_for(home: parties.Home, card: Card) -> bool:
-    """Tell whether the party is pinned, so that its pinned key answers for its newer card."""
-    pinned = {peer.id for peer in Peers(home.peers_path)}
-    return card.id in pinned
+def _pinned(home: parties.Home, party_id: str) -> Card | None:
+    """Return the card that is pinned of a party, whose key answers for its newer ones; or None."""
+    found = [peer.card for peer in Peers(home.peers_path) if peer.id == party_id]
+    return found[0] if found else None
 
 
 def _expires(peer: Peer) -> str:

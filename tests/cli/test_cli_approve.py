@@ -75,6 +75,9 @@ def test_a_second_operator_lets_an_offer_go_on(office: Office, tmp_path: Path) -
         resume = ("match", "--resume", ticket[:10], "--home", office.home(AUTHORITY), "--json")
         early = psi(*resume)
         assert (early.code, early.reason) == (5, "approval_required")
+        said = psi(*resume[:-1]).err
+        assert f"held by: {PLATFORM}" in said
+        assert "refused" not in said
         check = ("policy", "check", "--home", office.home(PLATFORM), "--offer", ticket, "--json")
         foreseen = psi(*check)
         assert (foreseen.code, foreseen.document["verdict"]) == (5, "hold")

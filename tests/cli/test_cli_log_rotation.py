@@ -192,6 +192,19 @@ def test_a_peer_with_a_card_from_before_is_refused_only_when_the_overlap_is_over
     assert exchange(office) == 2
 
 
+def test_it_is_said_from_which_size_on_the_new_keys_sign(office: Office) -> None:
+    home = office.home(PLATFORM)
+    begun = psi("party", "rotate-log-keys", "--home", home).out
+    overlap = Home.open(home).card.checkpoint_verifiers.newest.first
+    assert f"The new keys sign the log from size {overlap} on.\n" in begun
+    assert exchange(office) == 2
+    done = psi("party", "rotate-log-keys", "--home", home, "--finish").out
+    both = Home.open(home).card.checkpoint_verifiers.terms[0].last
+    assert both is not None
+    assert both > overlap
+    assert f"The new keys sign the log from size {both + 1} on, alone.\n" in done
+
+
 def test_a_server_that_runs_signs_with_the_new_keys(office: Office) -> None:
     with (
         psishare.Party.open(office.home(PLATFORM)) as platform,

@@ -392,9 +392,18 @@ def test_a_renewed_card_is_taken_in_a_pipe_and_keeps_pin_and_trust(
         assert taken.document["trusted_as"] == ["issuer"]
         added = taken.document
     assert renewed["certificates"][0]["sha256"] != first["certificates"][0]["sha256"]
-    assert "serial 5" in psi("party", "renew", "--home", home).out
+    said = psi("party", "renew", "--home", home).out
+    assert "serial 5" in said
+    assert said.endswith("Once all peers have the card: psishare party renew --switch\n")
     again = psi("party", "renew", "--home", home, "--json")
     assert (again.code, again.reason) == (3, "renewal_pending")
+    psi("party", "export", card, "--home", home, "--overwrite")
+    replaced = "Card serial 5 replaces serial 4; the same fingerprint."
+    assert replaced in psi(*pin[:-1]).out
+    assert replaced not in psi(*pin[:-1]).out
+    switched = psi("party", "renew", "--home", home, "--switch").out
+    assert "until it gets SIGHUP or is started again" in switched
+    assert "Once all peers" not in switched
     assert psi("party", "renew", "--home", home, "--switch", "--sealing-key").code == 2
 
 
