@@ -9,7 +9,20 @@ import typer
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields
 from psishare.cli.file import read, require_free, write_new
-from psishare.cli.option import Home, Json, Key, Namespace, Overwrite, Region
+from psishare.cli.option import (
+    AsText,
+    Delimiter,
+    Encoding,
+    Format,
+    Home,
+    Json,
+    Key,
+    Namespace,
+    NoHeader,
+    Overwrite,
+    Region,
+)
+from psishare.cli.reading import Reading
 from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ExitCode
 from psishare.evidence.published import require_published
@@ -50,6 +63,11 @@ def dataset_ask(
     change: Changes = None,
     namespace: Namespace = "",
     region: Region = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +81,9 @@ def dataset_ask(
     from psishare.datasets.replay import make_request  # noqa: PLC0415  help must not load it
 
     party = PartyHome.open(home)
-    identifiers = _listed(data, change, key, namespace, region).asked
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    identifiers = _listed(data, change, column, reading).asked
     seed = secrets.token_bytes(SEED_BYTES)
     made = make_request(identifiers, seed)
     sealed = seal(party.card.sealing_key_bytes, seed, info=INFO, aad=b"")
@@ -116,6 +136,11 @@ def dataset_check(
     change: Changes = None,
     namespace: Namespace = "",
     region: Region = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Show that a dataset which a platform's log says it published is exactly a list.
@@ -125,6 +150,8 @@ def dataset_check(
     """
     from psishare.datasets.replay import check_answer  # noqa: PLC0415  help must not load it
 
+    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
     cards, party = read_cards(trust), PartyHome.open(home)
     sealed = read(_seed_file(request), "the seed")
     seed = party.sealing_key().open(sealed, info=INFO, aad=b"")
@@ -132,7 +159,7 @@ def dataset_check(
     result = check_answer(
         _whole(request, "the request"),
         _whole(answer, "the answer"),
-        _listed(data, change, key, namespace, region),
+        _listed(data, change, column, reading),
         seed,
         trusted_card(cards, owner).log_key,
     )
@@ -165,15 +192,14 @@ def _say(*, is_published: bool, shard: int | None, listed: int) -> None:
         say(f"The dataset is this list of {number(listed)} identifiers.", style="green")
 
 
-def _distinct(data: Path, key: str, namespace: str, region: str | None) -> Any:
+def _distinct(data: Path, column: "psishare.KeyColumn", reading: Reading) -> Any:
     from psishare.exchange.prepared_list import prepare  # noqa: PLC0415  it loads what is native
 
-    column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    return prepare(psishare.open_table(data), column, lambda _rows: None).distinct
+    return prepare(reading.open(data, column.column), column, lambda _rows: None).distinct
 
 
 def _listed(
-    data: Path, changes: list[str] | None, key: str, namespace: str, region: str | None
+    data: Path, changes: list[str] | None, column: "psishare.KeyColumn", reading: Reading
 ) -> Any:
     from psishare.datasets.listed import listed_dataset  # noqa: PLC0415  it loads what is native
 
@@ -182,8 +208,8 @@ def _listed(
         kind, _equals, file = change.partition("=")
         if kind not in ("add", "remove") or not file:
             raise typer.BadParameter("--change is add=FILE or remove=FILE")
-        told.append((cast("ChangeKind", kind), _distinct(Path(file), key, namespace, region)))
-    return listed_dataset(_distinct(data, key, namespace, region), told)
+        told.append((cast("ChangeKind", kind), _distinct(Path(file), column, reading)))
+    return listed_dataset(_distinct(data, column, reading), told)
 
 
 def _seed_file(request: Path) -> Path:

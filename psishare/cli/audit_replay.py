@@ -8,7 +8,19 @@ import typer
 
 import psishare
 from psishare.cli.console import number, print_json, say, say_fields, short
-from psishare.cli.option import Home, Json, Key, Namespace, Region
+from psishare.cli.option import (
+    AsText,
+    Delimiter,
+    Encoding,
+    Format,
+    Home,
+    Json,
+    Key,
+    Namespace,
+    NoHeader,
+    Region,
+)
+from psishare.cli.reading import Reading
 from psishare.cli.trust import Trust, read_cards
 from psishare.errors import ConfigError, ExitCode
 from psishare.evidence.replay import Replay, replay, signed_requests
@@ -54,6 +66,11 @@ def replay_exchange(
             help="The prepared list of a mandate that commits to one; the home's own where absent.",
         ),
     ] = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Prove from a sealed opening that exactly this list was asked, or name where it was not.
@@ -72,7 +89,8 @@ def replay_exchange(
     opened = unseal_opening(sealed, bytes.fromhex(exchange_id), party.sealing_key())
     kept = elements or folder / "elements"
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    prepared = prepare(psishare.open_table(data), column, lambda _rows: None)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    prepared = prepare(reading.open(data, column.column), column, lambda _rows: None)
     commitment = signed.input_commitment or _kept_commitment(party, signed.offer.mandate_sha256)
     result = replay(
         replace(signed, input_commitment=commitment),

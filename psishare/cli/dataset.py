@@ -21,6 +21,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 from psishare.cli.row_counts import rejected_text, rows_document
 from psishare.datasets.manifest import Manifest, SignedManifest
 from psishare.errors import ConfigError
@@ -81,14 +82,8 @@ def encode(
 ) -> None:
     """Evaluate a list under a fresh key: the next epoch of a dataset, entered in the log."""
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    table = psishare.open_table(
-        data,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        header=not no_header,
-        as_text=[column.column] if as_text else (),
-    )
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    table = reading.open(data, column.column)
     counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         signed = party.encode(
@@ -157,16 +152,27 @@ def update(
     key: Key,
     namespace: Namespace = "",
     region: Region = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Add to a dataset and remove from it, under the same key; its mandates must say `standing`."""
     if add is None and remove is None:
         raise typer.BadParameter("Give --add, --remove or both.")
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
     counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         signed = party.update_dataset(
-            name, column, add=add, remove=remove, progress=report, counted=counts.append
+            name,
+            column,
+            add=None if add is None else reading.open(add, column.column),
+            remove=None if remove is None else reading.open(remove, column.column),
+            progress=report,
+            counted=counts.append,
         )
     given = [change for change, file in (("add", add), ("remove", remove)) if file is not None]
     _print(signed, dict(zip(given, counts, strict=True)), as_json=as_json)
@@ -191,9 +197,15 @@ def rotate(
         typer.Option("--finish", help="Destroy the keys whose grace is over; as `serve` does."),
     ] = False,
     memory: Memory = 512,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     as_json: Json = False,
 ) -> None:
     """Encode a dataset under a new key, and destroy the older keys after a grace."""
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
     counts: list[psishare.RowCounts] = []
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         if finish:
@@ -201,9 +213,10 @@ def rotate(
         elif name is None or data is None or key is None:
             raise typer.BadParameter("Give NAME, --data and --key; or --finish.")
         else:
+            column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
             signed = party.rotate_dataset(
-                data,
-                psishare.KeyColumn.parse(key, namespace=namespace, region=region),
+                reading.open(data, column.column),
+                column,
                 name=name,
                 grace_days=grace,
                 memory_bytes=memory << 20,

@@ -21,6 +21,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 
 CHECK = "psishare identifiers check suspects.csv --key phone=number"
 
@@ -106,14 +107,8 @@ def check(
 ) -> None:
     """Count what a list's key column holds, without printing a value."""
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    table = psishare.open_table(
-        data,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        header=not no_header,
-        as_text=[column.column] if as_text else (),
-    )
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    table = reading.open(data, column.column)
     with shown(quiet=as_json) as report:
         found = psishare.check_list(
             table, column, rejects=rejects, overwrite=overwrite, progress=report

@@ -22,6 +22,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 from psishare.parties import home as parties
 from psishare.parties.card import parse_card
 
@@ -74,14 +75,8 @@ def request(
     require_free(file, overwrite=overwrite)
     opened = parties.Home.open(home)
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    table = psishare.open_table(
-        data,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        header=not no_header,
-        as_text=[column.column] if as_text else (),
-    )
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    table = reading.open(data, column.column)
     with shown(quiet=as_json) as report:
         prepared = psishare.request_mandate(
             opened,

@@ -1,6 +1,5 @@
 """``psishare match``: the authority's side of a paired session."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 from psishare.cli.row_counts import rejected_text
 from psishare.exchange.document import write_time
 from psishare.parties import home as parties
@@ -130,14 +130,14 @@ def match(
     """
     if as_json and out == STANDARD_OUTPUT:
         raise typer.BadParameter("--json and --out - both want standard output")
-    reading = _Reading(format_, encoding, delimiter, not no_header, as_text)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
     if resume is not None:
         with shown(quiet=as_json) as report, psishare.Party.open(home) as party:
             tell_warnings(party.warnings(party.exchange(resume).peer))
             found = party.resume(
                 resume,
                 address=address,
-                data=None if data is None else reading.open(data, key),
+                data=None if data is None else reading.open(data, _column(key)),
                 out=out,
                 overwrite=overwrite or None,
                 timeout_s=timeout,
@@ -151,7 +151,7 @@ def match(
         _require(address=address)
         require_out(out, output)
     column = psishare.KeyColumn.parse(key or "", namespace=namespace, region=region)
-    table = reading.open(data or Path(), key)
+    table = reading.open(data or Path(), column.column)
     if dry_run:
         with shown(quiet=as_json) as report:
             foreseen = psishare.dry_run(
@@ -192,27 +192,8 @@ def match(
     say_match(found, as_json=as_json)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How the list is read."""
-
-    format: str | None
-    encoding: str
-    delimiter: str
-    header: bool
-    as_text: bool
-
-    def open(self, data: Path, key: str | None) -> "psishare.Table":
-        """Open the list; the key column is read as text where that was said."""
-        columns = [psishare.KeyColumn.parse(key).column] if self.as_text and key else []
-        return psishare.open_table(
-            data,
-            format=self.format,
-            encoding=self.encoding,
-            delimiter=self.delimiter,
-            header=self.header,
-            as_text=columns,
-        )
+def _column(key: str | None) -> str | None:
+    return None if key is None else psishare.KeyColumn.parse(key).column
 
 
 def say_match(found: "psishare.Match", *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 from psishare.psi.suite import Output, Protocol
 
 EXPORT = (
@@ -194,14 +195,8 @@ def request(
 ) -> None:
     """Authority, step 1: write the offer and every blinded identifier into a parcel."""
     column = psishare.KeyColumn.parse(key, namespace=namespace, region=region)
-    table = psishare.open_table(
-        data,
-        format=format_,
-        encoding=encoding,
-        delimiter=delimiter,
-        header=not no_header,
-        as_text=[column.column] if as_text else (),
-    )
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    table = reading.open(data, column.column)
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         written = psishare.AirGap(party).request(
             table,
@@ -253,6 +248,11 @@ def answer(
     names: Names = None,
     namespace: Namespace = "",
     region: Region = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -260,7 +260,8 @@ def answer(
 
     A refusal travels in the parcel, too. The same request again gets the same bytes.
     """
-    lists = _lists(data, keys, names, namespace, region)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    lists = _lists(data, keys, names, reading, namespace=namespace, region=region)
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         answered = psishare.AirGap(party).answer(
             parcel,
@@ -313,6 +314,11 @@ def confirm(
             help="With output both: the folder for this side's matches, a file an exchange.",
         ),
     ] = None,
+    format_: Format = None,
+    encoding: Encoding = "utf-8",
+    delimiter: Delimiter = ",",
+    no_header: NoHeader = False,
+    as_text: AsText = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -320,7 +326,8 @@ def confirm(
 
     Name the datasets and lists that the request was answered from.
     """
-    lists = _lists(data, keys, names, namespace, region)
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
+    lists = _lists(data, keys, names, reading, namespace=namespace, region=region)
     with psishare.Party.open(home) as party, shown(quiet=as_json) as report:
         answered = psishare.AirGap(party).confirm(
             parcel,
@@ -364,19 +371,18 @@ def _lists(
     data: list[Path] | None,
     keys: list[str] | None,
     names: list[str] | None,
+    reading: Reading,
+    *,
     namespace: str,
     region: str | None,
 ) -> "list[psishare.ListSource]":
-    files, columns, called = data or [], keys or [], names or []
-    if not len(files) == len(columns) == len(called):
+    files, given, called = data or [], keys or [], names or []
+    if not len(files) == len(given) == len(called):
         raise typer.BadParameter("each --data needs a --key and a --name")
+    columns = [psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in given]
     return [
-        psishare.ListSource(
-            psishare.open_table(file),
-            psishare.KeyColumn.parse(key, namespace=namespace, region=region),
-            name,
-        )
-        for file, key, name in zip(files, columns, called, strict=True)
+        psishare.ListSource(reading.open(file, column.column), column, name)
+        for file, column, name in zip(files, columns, called, strict=True)
     ]
 
 

@@ -34,6 +34,7 @@ from psishare.cli.option import (
     Region,
 )
 from psishare.cli.progress import shown
+from psishare.cli.reading import Reading
 from psishare.cli.row_counts import list_warning
 from psishare.errors import PsishareError
 
@@ -168,16 +169,10 @@ def serve(
         psishare.KeyColumn.parse(key, namespace=namespace, region=region) for key in keys or []
     ]
     _require_pairs(data or [], columns, names or [])
+    reading = Reading(format_, encoding, delimiter, no_header, as_text)
     lists = [
         psishare.ListSource(
-            psishare.open_table(
-                file,
-                format=format_,
-                encoding=encoding,
-                delimiter=delimiter,
-                header=not no_header,
-                as_text=[column.column] if as_text else (),
-            ),
+            reading.open(file, column.column),
             column,
             name,
         )

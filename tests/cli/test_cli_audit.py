@@ -229,6 +229,11 @@ def test_a_replay_passes_with_the_list_and_names_the_row_of_another(
     )
     ran = psi(*asked, office.home(AUTHORITY), "--data", other, *column)
     assert (ran.code, ran.document["fault"], ran.document["row"]) == (8, "list_differs", 1)
+    other.write_text(
+        office.suspects.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8"
+    )
+    ran = psi(*asked, office.home(AUTHORITY), "--data", other, *column, "--delimiter", ";")
+    assert (ran.code, ran.document["replays"]) == (0, True)
     ran = psi(*asked, office.home(PLATFORM), "--data", office.suspects, *column)
     assert (ran.code, ran.reason) == (3, "opening_missing")
 
@@ -284,15 +289,20 @@ def test_an_updated_dataset_is_replayed_from_its_list_and_its_changes(
     named = ("--id", "audit.example", "--role", "auditor", "--name", "A", "--no-passphrase")
     assert psi("party", "init", "--home", auditor, *named).code == 0
     gone, new = tmp_path / "gone.csv", tmp_path / "new.csv"
-    gone.write_text("number\n+4915112345678\n", encoding="utf-8")
-    new.write_text("number\n+4915187654321\n+33612345679\n", encoding="utf-8")
+    gone.write_text("row;number\n1;+4915112345678\n", encoding="utf-8")
+    new.write_text("row;number\n6;+4915187654321\n7;+33612345679\n", encoding="utf-8")
+    customers = tmp_path / "customers.csv"
+    customers.write_text(
+        office.customers.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8"
+    )
+    column = ("--key", "phone=number", "--delimiter", ";")
     updated = psi(
-        *("dataset", "update", "customers", "--home", platform, "--key", "phone=number"),
+        *("dataset", "update", "customers", "--home", platform, *column),
         *("--add", new, "--remove", gone, "--json"),
     )
     assert updated.code == 0, updated.out
     ask, answer = tmp_path / "ask.bin", tmp_path / "answer.bin"
-    listed = ("--data", office.customers, "--key", "phone=number", "--home", auditor, "--json")
+    listed = ("--data", customers, *column, "--home", auditor, "--json")
     changes = ("--change", f"remove={gone}", "--change", f"add={new}")
     asked = ("audit", "dataset-answer", ask, answer, "--dataset", "customers")
     assert psi("audit", "dataset-ask", ask, *listed).code == 0

@@ -110,7 +110,11 @@ def test_no_request_is_made_for_what_its_protocol_cannot_give(courier: Courier) 
 
 def test_a_count_of_a_list_by_files(courier: Courier, tmp_path: Path) -> None:
     courier.request("--protocol", "ecdh", "--output", "count", dataset="list")
-    courier.finished("--data", courier.office.customers, "--key", "phone=number", "--name", "list")
+    customers = tmp_path / "semicolons.csv"
+    commas = courier.office.customers.read_text(encoding="utf-8")
+    customers.write_text(commas.replace(",", ";"), encoding="utf-8")
+    served = ("--data", customers, "--key", "phone=number", "--name", "list")
+    courier.finished(*served, "--delimiter", ";")
     refused = courier.step("release", "confirmation", tmp_path / "out.csv")
     assert (refused.code, refused.reason) == (2, "usage")
     ran = psi("offline", "release", courier.file("confirmation"), *courier.authority)

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from cli_stage import (
     AUTHORITY,
@@ -22,6 +23,7 @@ from cli_stage import (
     psi,
     psi_process,
 )
+from pyarrow import parquet
 
 from psishare.transport.channel import Call
 from psishare.transport.grpc_client import GrpcChannel
@@ -423,3 +425,34 @@ def test_serve_warns_of_the_rows_of_a_list_that_it_leaves_out(office: Office) ->
     assert "of the 7 rows of the list customers are rejected 2: letters 1, no_country 1;" in err
     assert "--region DE" in err
     assert "1234567" not in err
+
+
+def test_a_list_in_semicolons_is_encoded_updated_and_rotated(
+    office: Office, tmp_path: Path
+) -> None:
+    first, more = tmp_path / "first.txt", tmp_path / "more.txt"
+    first.write_bytes("1;+4915112345678;M\xfcller\n".encode("cp1252"))
+    more.write_bytes("2;+4915112345679;J\xe4ger\n".encode("cp1252"))
+    reading = ("--format", "csv", "--encoding", "cp1252", "--delimiter", ";", "--no-header")
+    column = ("--home", office.home(PLATFORM), "--key", "phone=column_2", *reading, "--json")
+    for command, files, n_items in (
+        ("encode", ("--data", first), 1),
+        ("update", ("--add", more), 2),
+        ("update", ("--remove", first), 1),
+        ("rotate", ("--data", first), 1),
+    ):
+        ran = psi("dataset", command, "semicolons", *column, *files)
+        assert (ran.code, ran.document.get("items")) == (0, n_items), ran.out
+
+
+def test_a_column_of_whole_numbers_is_read_as_text_where_that_is_said(
+    office: Office, tmp_path: Path
+) -> None:
+    numbers = tmp_path / "numbers.parquet"
+    parquet.write_table(pa.table({"number": [4915112345678]}), numbers)
+    column = ("--home", office.home(PLATFORM), "--key", "account=number", "--namespace", "x/1")
+    first = office.table("accounts.csv", "number", ["1"])
+    assert psi("dataset", "encode", "typed", *column, "--data", first).code == 0
+    update = ("dataset", "update", "typed", *column, "--add", numbers, "--json")
+    assert psi(*update).reason == "column_not_text"
+    assert psi(*update, "--as-text").document["items"] == 2
