@@ -84,9 +84,11 @@ class CsvText:
             before = error.object[: error.start].decode(self._encoding, errors="ignore")
             line = self._n_lines + before.count("\n") + 1
             where = f" at byte {self._n_bytes - pending + error.start}, in line {line}"
+        windows = " Files from Windows often need --encoding cp1252."
         return InputError(
             f"{self._of} is not {self._encoding}{where}",
-            mend="Find out the encoding in which the file was written and declare it.",
+            mend="Find out the encoding in which the file was written and declare it."
+            + (windows if self._encoding == _UTF_8 else ""),
             reason="encoding_invalid",
         )
 

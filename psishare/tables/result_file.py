@@ -151,7 +151,7 @@ class ResultFile:
     def _exists(self) -> InputError:
         return InputError(
             f"{self._path} is there already",
-            mend="Choose another name, or say that it may be overwritten.",
+            mend="Choose another name, or say --overwrite.",
             reason="output_exists",
         )
 

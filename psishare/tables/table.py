@@ -35,6 +35,10 @@ MAX_BATCH_ROWS = 65_536
 STANDARD_INPUT = "-"
 
 
+_SEPARATORS = {";": ("semicolons", "';'"), "\t": ("tabs", "$'\\t'"), "|": ("bars", "'|'")}
+"""What else stands between the values of a CSV file, its name and how a shell is given it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a table was read from and how: what ``open_table`` was given."""
@@ -189,9 +193,20 @@ class Table:
         if missing:
             raise InputError(
                 f"the table has no column {_list(missing)}",
-                mend=f"Choose among its columns: {_list(self.schema_names)}.",
+                mend=f"Choose among its columns: {_list(self.schema_names)}.{self._separated()}",
                 reason="column_missing",
             )
+
+    def _separated(self) -> str:
+        """Return what to say of a table whose one column looks like several."""
+        if len(self.schema_names) == 1:
+            for separator, (name, written) in _SEPARATORS.items():
+                if separator in self.schema_names[0]:
+                    return (
+                        f" It was read as one column; is it separated by {name}?"
+                        f" Then give --delimiter {written}."
+                    )
+        return ""
 
 
 def open_table(

@@ -104,6 +104,7 @@ def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught, ResultFile(path, SCHEMA):
         pytest.fail("entered")
     assert caught.value.reason == "output_exists"
+    assert "--overwrite" in caught.value.mend
     assert path.read_text() == "old"
 
 

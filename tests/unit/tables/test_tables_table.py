@@ -157,7 +157,39 @@ def test_missing_column_is_refused_with_the_columns_there_are(tmp_path: Path) ->
     with pytest.raises(InputError, match="'number'") as caught:
         open_table(path).batches(["number"])
     assert caught.value.reason == "column_missing"
-    assert "'phone', 'name'" in caught.value.mend
+    assert caught.value.mend == "Choose among its columns: 'phone', 'name'."
+
+
+@pytest.mark.parametrize(
+    ("separator", "told"),
+    [
+        (";", "separated by semicolons? Then give --delimiter ';'."),
+        ("\t", "separated by tabs? Then give --delimiter $'\\t'."),
+        ("|", "separated by bars? Then give --delimiter '|'."),
+    ],
+)
+def test_a_file_read_as_one_column_is_said_to_have_another_separator(
+    tmp_path: Path, separator: str, told: str
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"phone{separator}name\n1{separator}2\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        open_table(path).require_text("phone")
+    assert caught.value.reason == "column_missing"
+    assert caught.value.mend.endswith(told)
+    assert open_table(path, delimiter=separator).schema_names == ("phone", "name")
+
+
+def test_a_file_from_windows_is_told_its_likely_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes("name\nM\xfcller\n".encode("cp1252"))
+    with pytest.raises(InputError) as caught:
+        list(open_table(path).batches())
+    assert caught.value.reason == "encoding_invalid"
+    assert "--encoding cp1252" in caught.value.mend
+    with pytest.raises(InputError) as caught:
+        list(open_table(path, encoding="ascii").batches())
+    assert "cp1252" not in caught.value.mend
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.csv.bz2", "x.xlsx", "x.gz", "x.parquet.gz"])
