@@ -35,8 +35,10 @@ class Passphrase:
 
     Args:
         text: 12 to 1,024 characters without control characters; taken in Unicode's form NFC.
-        variable: the environment variable that named its file, for who is told that it opens nothing;
-            None where it was given otherwise.
+        variable: the environment variable that named its file; None where it was given otherwise.
+
+    Attributes:
+        variable: likewise, for who is told that it opens nothing.
 
     Raises:
         ConfigError: ``passphrase_unfit``. Never quotes it.
