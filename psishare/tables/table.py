@@ -6,6 +6,7 @@ in an error, never in rows that do not belong together.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,14 @@ STANDARD_INPUT = "-"
 
 _SEPARATORS = {";": ("semicolons", "';'"), "\t": ("tabs", "$'\\t'"), "|": ("bars", "'|'")}
 """What else stands between the values of a CSV file, its name and how a shell is given it."""
+
+
+_LIKE_DATA = re.compile(r"@|\d([ ./()-]{0,2}\d){4}")
+"""What an identifier has and a column's name has not: five digits in a row, or an address's sign."""
+_NO_HEADER = (
+    "Its first row looks like data and not like names: give --no-header, and name column_1,"
+    " column_2 and so on."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +104,11 @@ class Table:
         names = self.schema_names
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
-            what = f"names a column twice: {_list(twice)}" if twice else "has no columns"
+            named = "" if _is_data(names) else f": {_list(twice)}"
+            what = f"names a column twice{named}" if twice else "has no columns"
             raise InputError(
                 f"the table {what}",
-                mend="Give each column a name of its own.",
+                mend=_NO_HEADER if _is_data(names) else "Give each column a name of its own.",
                 reason="column_duplicated" if twice else "table_empty",
             )
 
@@ -193,9 +203,14 @@ class Table:
         if missing:
             raise InputError(
                 f"the table has no column {_list(missing)}",
-                mend=f"Choose among its columns: {_list(self.schema_names)}.{self._separated()}",
+                mend=f"{self._choice()}{self._separated()}",
                 reason="column_missing",
             )
+
+    def _choice(self) -> str:
+        if _is_data(self.schema_names):
+            return _NO_HEADER
+        return f"Choose among its columns: {_list(self.schema_names)}."
 
     def _separated(self) -> str:
         """Return what to say of a table whose one column looks like several."""
@@ -248,6 +263,11 @@ def open_table(
 
 def _as_text(source: Source, columns: Sequence[str]) -> Source:
     return TextSource.of(source, frozenset(columns)) if columns else source
+
+
+def _is_data(names: Sequence[str]) -> bool:
+    """Tell whether a table's first row looks like data, which no message may show."""
+    return any(_LIKE_DATA.search(name) for name in names)
 
 
 def _list(names: Sequence[str]) -> str:

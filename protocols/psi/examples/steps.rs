@@ -48,7 +48,7 @@ fn measure(rows: u32) {
     step("finalize", rows, || {
         voprf::finalize(&values, &blinds, &blinded, answer, FINGERPRINT_BITS)
     });
-    step("finalize, no proof", rows, || oprf::finalize(&values, &blinds, &evaluated));
+    step("RFC 9497 finalize", rows, || oprf::finalize(&values, &blinds, &evaluated));
     step("ecdh blind", rows, || scalar.blind(&values));
     step("ecdh multiply", rows, || scalar.multiply(&blinded));
     step("order", rows, || seed.order(FIRST_PASS, u64::from(rows)));

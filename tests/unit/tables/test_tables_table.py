@@ -160,6 +160,21 @@ def test_missing_column_is_refused_with_the_columns_there_are(tmp_path: Path) ->
     assert caught.value.mend == "Choose among its columns: 'phone', 'name'."
 
 
+@pytest.mark.parametrize("value", ["+49 171 2345678", "a.b@example.org", "DE02120300000000202051"])
+def test_a_first_row_of_data_is_shown_in_no_message(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"Ada,{value}\nBob,1\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        open_table(path).require_text("phone")
+    assert "Ada" not in caught.value.diagnostics()
+    assert value not in caught.value.diagnostics()
+    assert "--no-header" in caught.value.mend
+    path.write_text(f"{value},{value}\nBob,1\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        open_table(path)
+    assert value not in caught.value.diagnostics()
+
+
 @pytest.mark.parametrize(
     ("separator", "told"),
     [
