@@ -75,10 +75,11 @@ def add(
             raise typer.BadParameter("a succession is taken as the pinned party vouches for it")
         _say_pinned(psishare.pin_successor(opened, data), as_json=as_json)
         return
-    before = _pinned(opened, parse_card(data).id)
+    shown = parse_card(data)
+    before = _pinned(opened, shown.id)
     words = fingerprint
     if words is None and before is None:
-        words = _compared(parse_card(data))
+        words = _compared(shown)
     peer = psishare.pin_peer(
         opened,
         data,

@@ -94,7 +94,8 @@ def verify_evidence(
         trust: cards that the verifier trusts, by party id: the owner, its peers, and for a bundle
             the issuers and validators of its mandates.
         each: called with each exchange as it ends, so that none of them is kept.
-        all_checkpoints: verify a bundle's older checkpoints too.
+        all_checkpoints: verify every older checkpoint of a bundle, not only the newest that each
+                trusted party cosigned and the first under new keys.
         quorum: which witnesses must have cosigned.
         mandates: envelopes to hold a folder's exchanges against.
 

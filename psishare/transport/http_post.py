@@ -117,7 +117,7 @@ def _parts(url: str) -> SplitResult:
     except ValueError:
         raise _invalid(url) from None
     is_plain = url.isascii() and url.isprintable() and " " not in url
-    if not is_plain or not host or parts.username or parts.query or parts.fragment:
+    if not is_plain or not host or "@" in parts.netloc or parts.query or parts.fragment:
         raise _invalid(url)
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
         return parts
@@ -139,9 +139,15 @@ def _fault(error: OSError) -> str:
     return error.strerror or "it does not answer in time"
 
 
+def _shown(url: str) -> str:
+    """Return a URL without the user and password that it may hold."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
 def _invalid(url: str) -> ConfigError:
     return ConfigError(
-        f"{url!r} is not a URL that is called",
+        f"{_shown(url)!r} is not a URL that is called",
         mend="Use https, or http with an address of this machine itself; no user, query or fragment.",
         reason="address_invalid",
     )

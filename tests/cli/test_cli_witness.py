@@ -305,6 +305,14 @@ def test_a_url_that_is_not_called(url: str) -> None:
     assert caught.value.reason == "address_invalid"
 
 
+@pytest.mark.parametrize("user", ["", "somebody"])
+def test_a_url_with_a_password_is_neither_called_nor_shown(user: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        post(f"https://{user}:open-sesame@witness.example/", b"")
+    assert caught.value.reason == "address_invalid"
+    assert "open-sesame" not in caught.value.diagnostics()
+
+
 def test_a_policy_without_a_url_or_of_another_log_asks_nobody(home: Home) -> None:
     ran = ask(home, line(""))
     assert (ran.code, ran.document["error"]["reason"]) == (3, "witness_missing")

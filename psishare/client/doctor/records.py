@@ -166,7 +166,7 @@ def erasure(home: Home) -> Iterator[Finding]:
     """Look whether an authority still keeps what its mandates want destroyed by now."""
     archive, overdue = MandateArchive(home.mandates_path), 0
     for row in _rows(home):
-        folder = home.exchanges_path / row.exchange_id.hex()
+        folder = home.exchange_path(row.exchange_id)
         envelope = archive.get(Offer.parse(row.offer).mandate_sha256) if folder.exists() else None
         by = read_envelope(envelope).mandate.erase_by if envelope is not None else None
         overdue += by is not None and by < now() and any(folder.iterdir())
